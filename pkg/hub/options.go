@@ -1,0 +1,164 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+)
+
+// The defaults of Limits. The times and the message size are those of ASP.NET Core SignalR.
+const (
+	DefaultHandshakeTimeout = 15 * time.Second
+	DefaultKeepAlive        = 15 * time.Second
+	DefaultClientTimeout    = 30 * time.Second
+	DefaultSendTimeout      = 10 * time.Second
+	DefaultMaxMessageSize   = 32 * 1024
+	DefaultMaxQueue         = 1 << 20
+)
+
+// Options configure a Server. The zero value is a server on its own that lets everyone in.
+type Options struct {
+	Limits
+
+	// AllowedOrigins are the origins, besides the server's own, whose pages may connect, such as
+	// "https://app.example.com". "*" allows any.
+	AllowedOrigins []string
+
+	// Authenticate says who sent a request. It is asked on negotiate and again by each transport. An error refuses the
+	// request with 401, or with 403 when it wraps ErrForbidden. Nil means that everyone is anonymous.
+	Authenticate func(r *http.Request) (Identity, error)
+
+	// Backplane joins this server to others. Nil means that this process is the whole cluster.
+	Backplane Backplane
+
+	// Cluster knows what all nodes share. It is needed whenever several servers stand behind one address.
+	// Nil means that connection tokens are valid in this process only.
+	Cluster Cluster
+
+	// NodeName names this process in logs and on the backplane. Empty means the host's name.
+	NodeName string
+
+	// Logger receives what happens, with connection, user, hub and method as attributes. Nil discards it.
+	Logger *slog.Logger
+
+	// Hooks returns what to call as things happen in one hub; it is asked once, by Map. Nil means none.
+	Hooks func(hub string, methods []string) Hooks
+}
+
+// HubOptions configure one hub. The zero value takes everything from the server.
+type HubOptions struct {
+	// Name is the hub's name on the backplane and in logs. Nodes share a hub when its name is the same on all of them; for a
+	// cluster with ASP.NET Core nodes it is the full .NET type name. Empty means the name of the Go type.
+	Name string
+
+	Limits
+}
+
+// Limits bound what one connection may do and how long things may take.
+// In each field zero means the default (for a hub: the server's value).
+type Limits struct {
+	// HandshakeTimeout is how long a client may take to send its whole handshake request. Default 15 s.
+	HandshakeTimeout time.Duration
+	// KeepAlive is the time between pings to a client. Default 15 s. Negative: no pings.
+	KeepAlive time.Duration
+	// ClientTimeout is how long a client that pings may be silent before it is disconnected. Default 30 s. Negative: for ever.
+	ClientTimeout time.Duration
+	// SendTimeout bounds one write to a client, and how long what the client itself asked for (a result, say) waits for
+	// room in its queue. Default 10 s.
+	SendTimeout time.Duration
+	// MaxMessageSize bounds one message from a client, in bytes, framing included. Default 32 KiB. Negative: no bound.
+	MaxMessageSize int64
+	// MaxQueue bounds what may wait for one client, in bytes; a client that falls behind further is disconnected. Default 1 MiB.
+	MaxQueue int
+	// DetailedErrors sends the text of every error to clients. Never use it in production.
+	DetailedErrors bool
+}
+
+// withDefaults fills the zero fields of l from d.
+func (l Limits) withDefaults(d Limits) Limits {
+	pick := func(v *time.Duration, d time.Duration) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	pick(&l.HandshakeTimeout, d.HandshakeTimeout)
+	pick(&l.KeepAlive, d.KeepAlive)
+	pick(&l.ClientTimeout, d.ClientTimeout)
+	pick(&l.SendTimeout, d.SendTimeout)
+	if l.MaxMessageSize == 0 {
+		l.MaxMessageSize = d.MaxMessageSize
+	}
+	if l.MaxQueue == 0 {
+		l.MaxQueue = d.MaxQueue
+	}
+	l.DetailedErrors = l.DetailedErrors || d.DetailedErrors
+	return l
+}
+
+func defaultLimits() Limits {
+	return Limits{
+		HandshakeTimeout: DefaultHandshakeTimeout,
+		KeepAlive:        DefaultKeepAlive,
+		ClientTimeout:    DefaultClientTimeout,
+		SendTimeout:      DefaultSendTimeout,
+		MaxMessageSize:   DefaultMaxMessageSize,
+		MaxQueue:         DefaultMaxQueue,
+	}
+}
+
+// validate names the field that cannot work.
+func (l Limits) validate() error {
+	switch {
+	case l.HandshakeTimeout < 0:
+		return fmt.Errorf("hub: HandshakeTimeout is %v; it must be positive", l.HandshakeTimeout)
+	case l.SendTimeout < 0:
+		return fmt.Errorf("hub: SendTimeout is %v; it must be positive", l.SendTimeout)
+	case l.MaxQueue < 0:
+		return errors.New("hub: MaxQueue is negative; a queue without a bound would let one slow client exhaust the memory")
+	}
+	return nil
+}
+
+// Identity is who a client is, as Options.Authenticate found out.
+type Identity struct {
+	// UserID is what Clients().User addresses; empty for an anonymous client. It is compared byte by byte.
+	UserID string
+	// Claims are what else is known of the user. They must not be changed afterwards.
+	Claims map[string]any
+	// Expires is when the proof of identity ends; zero when it does not.
+	Expires time.Time
+}
+
+// Backplane carries payloads between the servers of a cluster, over named channels.
+// The packages under pkg/backplane implement it.
+type Backplane interface {
+	// Attach says where to hand what comes in. It is called once, before all else. The backplane calls deliver in order
+	// for each channel, one call at a time per channel; deliver never blocks and keeps no part of payload after flush.
+	// It calls flush when it has delivered all that it has at hand.
+	Attach(deliver func(channel string, payload []byte), flush func())
+	// Publish hands one payload to every channel named, and returns when the broker has answered for all of them, or
+	// failed. Receivers is the number of subscribers that the broker counted. A payload is never sent twice; an error
+	// with a method MaybeSent() bool that returns true means that it may have arrived. It fails at once while the broker is away.
+	Publish(ctx context.Context, payload []byte, channels ...string) (receivers int, err error)
+	// Subscribe makes channels wanted, and returns when the broker has confirmed them all. When it fails they stay
+	// wanted, and are subscribed to as soon as the broker is back.
+	Subscribe(ctx context.Context, channels ...string) error
+	// Unsubscribe makes channels unwanted. It does not wait.
+	Unsubscribe(channels ...string)
+	// Subscribers is the number of nodes that are subscribed to the channel.
+	Subscribers(ctx context.Context, channel string) (int, error)
+}
+
+// Cluster knows what the nodes of a cluster share. pkg/cluster implements it.
+type Cluster interface {
+	// NodeID names this process; no other process ever has the same. It stands in connection tokens.
+	NodeID() string
+	// Secret is what connection tokens are signed with: at least 32 bytes, the same on all nodes; an error until it is known.
+	Secret() ([]byte, error)
+	// Claim records the first use of a connection id; it says false when the id was used before.
+	// An error means that this could not be found out.
+	Claim(ctx context.Context, id string) (bool, error)
+}

@@ -1,0 +1,91 @@
+package archtest
+
+// A rule says what one package may reach. Everything reached counts, directly or through others, in the package itself
+// and not in its tests.
+type rule struct {
+	// why is what the package is for: the reason why whatever is not in may is barred.
+	why string
+	// may lists the packages of this module that it may reach, by their paths inside the module.
+	may []string
+	// never lists paths that it must not reach, with the reason for each. A path bars what is below it, too.
+	never map[string]string
+}
+
+const (
+	redis      = "github.com/redis/go-redis"
+	prometheus = "github.com/prometheus"
+)
+
+// rules has one row for each package of the module, so that a new package cannot come without somebody deciding where
+// it stands.
+var rules = map[string]rule{
+	"pkg/protocol": {
+		why: "it turns bytes into messages and messages into bytes, and knows nobody",
+		never: map[string]string{
+			"net":      "a codec has no business on the network",
+			redis:      "an envelope is bytes, whoever carries it",
+			prometheus: "who wants to count wraps it",
+		},
+	},
+	"pkg/transport": {
+		why: "it moves bytes between HTTP clients and whoever accepts the connection; it must work without hubs, whatever the bytes mean",
+		never: map[string]string{
+			redis:      "whether an id is used for the first time is asked through a function, not of a broker",
+			prometheus: "it tells its hooks; they count",
+		},
+	},
+	"pkg/hub": {
+		why: "it says in small interfaces what it needs of a cluster; pkg/node wires, so that a hub can be used and tested alone",
+		may: []string{"pkg/protocol", "pkg/transport"},
+		never: map[string]string{
+			redis:      "a process without Redis must not carry its client; the backplane is an interface",
+			prometheus: "it tells its hooks; pkg/metrics counts",
+		},
+	},
+	"pkg/backplane": {
+		why:   "it carries opaque bytes on channels, not invocations, and knows no hub",
+		may:   []string{"internal/redisurl"},
+		never: map[string]string{prometheus: "it tells its hooks; pkg/metrics counts"},
+	},
+	"pkg/cluster": {
+		why:   "it holds this node's identity and the cluster's secret; what is done with them is the business of others",
+		may:   []string{"internal/redisurl"},
+		never: map[string]string{prometheus: "it tells its hooks; pkg/metrics counts"},
+	},
+	"pkg/auth": {
+		why: "it turns a request into a user and claims, and knows no hub",
+		never: map[string]string{
+			redis:      "a token is checked with a key, not with a database",
+			prometheus: "a refusal is counted by whoever refuses",
+		},
+	},
+	"pkg/metrics": {
+		why:   "it is the edge where what happens becomes numbers; nothing looks back through it",
+		may:   []string{"pkg/hub", "pkg/backplane", "pkg/protocol", "pkg/transport", "internal/redisurl"},
+		never: nil,
+	},
+	"pkg/node": {
+		why: "it wires the packages into a running node; flags and files are the command's",
+		may: []string{
+			"pkg/auth", "pkg/backplane", "pkg/cluster", "pkg/hub", "pkg/metrics", "pkg/protocol", "pkg/transport",
+			"internal/redisurl",
+		},
+	},
+	"cmd/node": {
+		why: "it reads settings, maps the sample hub and serves the demo page; all else is pkg/node's",
+		may: []string{
+			"pkg/auth", "pkg/backplane", "pkg/cluster", "pkg/hub", "pkg/metrics", "pkg/node", "pkg/protocol", "pkg/transport",
+			"internal/redisurl", "internal/settings",
+		},
+	},
+
+	"internal/archtest":   {why: "it only looks"},
+	"internal/redistest":  {why: "it starts a Redis for tests of any package, so it must depend on none"},
+	"internal/redisurl":   {why: "it reads a URL; backplane and cluster both stand on it"},
+	"internal/roundrobin": {why: "it copies bytes between sockets, so that any server can stand behind it"},
+	"internal/settings":   {why: "it reads flags, environment and files into any struct"},
+	"internal/devcluster": {
+		why: "it runs the node as a separate program, as an operator would, and shares no code with it",
+		may: []string{"internal/roundrobin"},
+	},
+}

@@ -1,0 +1,47 @@
+package protocol
+
+// Codec is one hub protocol: how messages are framed, written and read.
+// A Codec has no state; it is safe for concurrent use.
+type Codec interface {
+	// Name is what the handshake calls it: "json" or "messagepack".
+	Name() string
+	// Binary says whether its transfer format is Binary rather than Text.
+	Binary() bool
+
+	// Next cuts the first whole message off data. It returns the message without its framing and how many bytes
+	// of data it took, framing included; zero when data holds no whole message yet. The error is an *Error.
+	Next(data []byte) (body []byte, n int, err error)
+	// Decode reads one message, as cut off by Next, into m, replacing all that m held.
+	// The error is an *Error whose text is the one ASP.NET Core gives.
+	Decode(body []byte, m *Message) error
+
+	// Append writes m, framed, behind dst. The encoded values in m must be of this codec.
+	Append(dst []byte, m *Message) ([]byte, error)
+	// AppendInvocation writes an Invocation with Go values for arguments; an empty id means that no answer is wanted.
+	AppendInvocation(dst []byte, id, target string, args []any) ([]byte, error)
+	// AppendStreamItem writes a StreamItem with a Go value for item.
+	AppendStreamItem(dst []byte, id string, item any) ([]byte, error)
+	// AppendResult writes a Completion with a result; a nil result is written as null, which is not the same as
+	// a Completion without a result.
+	AppendResult(dst []byte, id string, result any) ([]byte, error)
+
+	// AppendValue writes one Go value behind dst, unframed.
+	AppendValue(dst []byte, v any) ([]byte, error)
+	// Elements splits an encoded array into its encoded elements and appends them to dst.
+	Elements(array []byte, dst [][]byte) ([][]byte, error)
+	// Unmarshal decodes one encoded value into what ptr points to. Nothing in *ptr refers to value afterwards.
+	Unmarshal(value []byte, ptr any) error
+}
+
+// Error is a breach of the protocol by the other side, or a value that does not fit.
+// Its text is the message of the InvalidDataException that ASP.NET Core throws for the same input.
+type Error struct{ Text string }
+
+func (e *Error) Error() string { return e.Text }
+
+// Raw is a value that stays encoded: as an argument, a result or a stream item it is carried unchanged, in
+// whatever codec it came. The zero Raw is null.
+type Raw struct {
+	Codec string // name of the codec that Data is written in; empty means "json"
+	Data  []byte // exactly one encoded value
+}

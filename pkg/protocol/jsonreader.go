@@ -1,0 +1,341 @@
+package protocol
+
+import (
+	"math"
+	"unicode/utf8"
+)
+
+func (jsonCodec) Decode(body []byte, m *Message) error {
+	*m = Message{}
+	r := jsonReader{scanner: scanner{data: body}}
+	if err := r.read(); err != nil {
+		return err
+	}
+	return r.bind(m)
+}
+
+// jsonReader collects the properties of a message. What they mean depends on the type, which may come last, so they
+// are bound only when all have been seen.
+type jsonReader struct {
+	scanner
+	found                         Message // Type is not set
+	kind                          int64
+	hasKind, hasTarget, hasResult bool
+	hasSequence                   bool
+}
+
+func (r *jsonReader) read() error {
+	if err := r.object(); err != nil {
+		return err
+	}
+	for first := true; ; first = false {
+		more, ok := r.more(first, '}')
+		if !ok {
+			return errJSON
+		}
+		if !more {
+			break
+		}
+		name, ok := r.key()
+		if !ok {
+			return errJSON
+		}
+		if err := r.property(name); err != nil {
+			return err
+		}
+	}
+	// The values go on to other clients as they are, and a text frame that is not UTF-8 costs a client its connection.
+	if !utf8.Valid(r.data[:r.pos]) {
+		return errJSON
+	}
+	return nil
+}
+
+// property reads the value of the named property; property names count only as they are written here.
+func (r *jsonReader) property(name []byte) (err error) {
+	m := &r.found
+	switch string(name) {
+	case "type":
+		r.kind, r.hasKind, err = r.integer("type", math.MinInt32, math.MaxInt32, "Int32")
+		if err == nil && !r.hasKind {
+			err = wrongType("type", "Number")
+		}
+	case "invocationId":
+		m.InvocationID, err = r.text("invocationId")
+	case "target":
+		m.Target, err = r.text("target")
+		r.hasTarget = true
+	case "error":
+		m.Error, err = r.text("error")
+		m.HasError = true
+	case "allowReconnect":
+		m.Reconnect, err = r.boolean("allowReconnect")
+	case "sequenceId":
+		m.SequenceID, r.hasSequence, err = r.integer("sequenceId", math.MinInt64, math.MaxInt64, "Int64")
+	case "arguments":
+		if c := r.peek(); c != '[' {
+			return r.mismatch("arguments", "Array")
+		}
+		m.Arguments, err = r.encoded()
+	case "item":
+		m.Item, err = r.encoded()
+	case "result":
+		m.Result, err = r.encoded()
+		r.hasResult = true
+	case "streamIds":
+		m.StreamIDs, err = r.streamIDs()
+	case "headers":
+		m.Headers, err = r.headers()
+	default:
+		_, err = r.encoded()
+	}
+	return err
+}
+
+// bind makes a message of the properties found, or says which one it lacks.
+func (r *jsonReader) bind(m *Message) error {
+	f := &r.found
+	if !r.hasKind {
+		return missing("type")
+	}
+	if r.kind < 0 || r.kind > math.MaxUint8 {
+		return nil
+	}
+	m.Type = Type(r.kind)
+	switch m.Type {
+	case TypeInvocation, TypeStreamInvocation:
+		if err := r.checkInvocation(m.Type); err != nil {
+			return err
+		}
+		m.Target, m.Arguments, m.StreamIDs = f.Target, f.Arguments, f.StreamIDs
+	case TypeStreamItem:
+		if f.InvocationID == "" {
+			return missing("invocationId")
+		}
+		if f.Item == nil {
+			return missing("item")
+		}
+		m.Item = f.Item
+	case TypeCompletion:
+		if f.InvocationID == "" {
+			return missing("invocationId")
+		}
+		if f.HasError && r.hasResult {
+			return &Error{Text: "The 'error' and 'result' properties are mutually exclusive."}
+		}
+		m.Result, m.Error, m.HasError = f.Result, f.Error, f.HasError
+	case TypeCancelInvocation:
+		if f.InvocationID == "" {
+			return missing("invocationId")
+		}
+	case TypeClose:
+		m.Error, m.HasError, m.Reconnect = f.Error, f.HasError, f.Reconnect
+		return nil
+	case TypeAck, TypeSequence:
+		if !r.hasSequence {
+			return missing("sequenceId")
+		}
+		m.SequenceID = f.SequenceID
+		return nil
+	default: // a ping, or a kind of the future
+		return nil
+	}
+	m.InvocationID, m.Headers = f.InvocationID, f.Headers
+	return nil
+}
+
+// checkInvocation looks for what is missing in the order in which ASP.NET Core does.
+func (r *jsonReader) checkInvocation(kind Type) error {
+	f := &r.found
+	switch {
+	case !r.hasTarget:
+		return missing("target")
+	case kind == TypeStreamInvocation && f.InvocationID == "":
+		return missing("invocationId")
+	case kind == TypeInvocation && f.Target == "":
+		return missing("target")
+	case f.Arguments == nil:
+		return missing("arguments")
+	case f.Target == "":
+		return missing("target")
+	}
+	return nil
+}
+
+// object steps into the object that the whole text must be.
+func (r *scanner) object() error {
+	if c := r.peek(); c == '{' {
+		r.pos++
+		return nil
+	}
+	kind := r.kind()
+	if kind == "" {
+		return errJSON
+	}
+	return &Error{Text: "Unexpected JSON Token Type '" + kind + "'. Expected a JSON Object."}
+}
+
+// kind reads the next token, of an object or array only the opening, and returns what .NET calls its kind; empty if it
+// is no token.
+func (r *scanner) kind() string {
+	c := r.peek()
+	switch c {
+	case '{':
+		return "Object"
+	case '[':
+		return "Array"
+	}
+	if !r.scalar() {
+		return ""
+	}
+	switch c {
+	case '"':
+		return "String"
+	case 't':
+		return "True"
+	case 'f':
+		return "False"
+	case 'n':
+		return "Null"
+	}
+	return "Number"
+}
+
+// encoded reads any value and returns it as it stands. The message itself is one level deep.
+func (r *scanner) encoded() ([]byte, error) {
+	r.space()
+	start := r.pos
+	if !r.value(1) {
+		return nil, errJSON
+	}
+	return r.data[start:r.pos:r.pos], nil
+}
+
+func (r *scanner) text(name string) (string, error) {
+	if r.peek() != '"' {
+		return "", r.mismatch(name, "String")
+	}
+	raw, escaped, ok := r.str()
+	if !ok {
+		return "", errJSON
+	}
+	return unquote(raw, escaped), nil
+}
+
+func (r *scanner) boolean(name string) (bool, error) {
+	switch r.kind() {
+	case "True":
+		return true, nil
+	case "False":
+		return false, nil
+	case "":
+		return false, errJSON
+	}
+	return false, &Error{Text: "Expected '" + name + "' to be true or false."}
+}
+
+// integer reads an integer between low and high. A null is well, and no integer.
+func (r *scanner) integer(name string, low, high int64, dotnet string) (n int64, present bool, err error) {
+	r.space()
+	start := r.pos
+	switch r.kind() {
+	case "":
+		return 0, false, errJSON
+	case "Null":
+		return 0, false, nil
+	case "Number":
+	default:
+		return 0, false, wrongType(name, "Number")
+	}
+	n, ok := parseInteger(r.data[start:r.pos])
+	if !ok || n < low || n > high {
+		return 0, false, &Error{Text: "Either the JSON value is not in a supported format, or is out of bounds for an " + dotnet + "."}
+	}
+	return n, true, nil
+}
+
+func (r *scanner) streamIDs() ([]string, error) {
+	if r.peek() != '[' {
+		return nil, r.mismatch("streamIds", "Array")
+	}
+	r.pos++
+	var ids []string
+	for first := true; ; first = false {
+		more, ok := r.more(first, ']')
+		if !ok {
+			return nil, errJSON
+		}
+		if !more {
+			return ids, nil
+		}
+		if r.peek() != '"' {
+			switch kind := r.kind(); kind {
+			case "":
+				return nil, errJSON
+			case "Null":
+				return nil, &Error{Text: "Null value for 'streamIds' is not valid."}
+			default:
+				return nil, &Error{Text: "Cannot get the value of a token type '" + kind + "' as a string."}
+			}
+		}
+		raw, escaped, ok := r.str()
+		if !ok {
+			return nil, errJSON
+		}
+		ids = append(ids, unquote(raw, escaped))
+	}
+}
+
+func (r *scanner) headers() (map[string]string, error) {
+	if r.peek() != '{' {
+		return nil, r.mismatch("headers", "StartObject")
+	}
+	r.pos++
+	var headers map[string]string
+	for first := true; ; first = false {
+		if r.peek() == 0 && r.pos == len(r.data) {
+			return nil, &Error{Text: "Unexpected end when reading message headers"}
+		}
+		more, ok := r.more(first, '}')
+		if !ok {
+			return nil, errJSON
+		}
+		if !more {
+			return headers, nil
+		}
+		name, ok := r.key()
+		if !ok {
+			return nil, errJSON
+		}
+		if r.peek() != '"' {
+			if r.kind() == "" {
+				return nil, errJSON
+			}
+			return nil, &Error{Text: "Expected header '" + string(name) + "' to be of type String."}
+		}
+		raw, escaped, ok := r.str()
+		if !ok {
+			return nil, errJSON
+		}
+		if headers == nil {
+			headers = make(map[string]string)
+		}
+		headers[string(name)] = unquote(raw, escaped)
+	}
+}
+
+// mismatch is the error for the value here, which is not of the kind wanted; or that it is not JSON.
+func (r *scanner) mismatch(name, want string) error {
+	if r.kind() == "" {
+		return errJSON
+	}
+	return wrongType(name, want)
+}
+
+func wrongType(name, want string) error {
+	return &Error{Text: "Expected '" + name + "' to be of type " + want + "."}
+}
+
+func missing(name string) error {
+	return &Error{Text: "Missing required property '" + name + "'."}
+}

@@ -1,0 +1,61 @@
+# Hubfleet: everyday commands. `make help` lists them.
+#
+# Tools of the development are run at a pinned version through `go run`, so that they neither need installing nor
+# stand in the product's go.mod.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+export STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+ARGS ?=
+FUZZTIME ?= 20s
+BENCH ?= .
+
+.PHONY: help
+help: ## List the commands
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: ## Start one node on :8080 with the demo page (ARGS="--listen :8000" for flags)
+	@scripts/fetch-demo-client
+	@exec go run ./cmd/node $(ARGS)
+
+.PHONY: cluster
+cluster: ## Start Redis and three nodes behind a round-robin proxy on :8080, until Ctrl-C
+	@scripts/fetch-demo-client
+	@mkdir -p bin
+	@go build -o bin/ ./cmd/node ./internal/devcluster
+	@exec bin/devcluster --node bin/node $(ARGS)
+
+.PHONY: build
+build: ## Build the node into bin/
+	@mkdir -p bin
+	go build -o bin/ ./cmd/node
+
+.PHONY: setup
+setup: ## Install what the tests need: redis-server, Chromium, npm packages
+	@scripts/setup
+
+.PHONY: test
+test: ## Run everything: checks, Go tests with -race, the official client in Node.js and Chromium
+	@scripts/setup
+	@scripts/test
+
+.PHONY: lint
+lint: ## Run only the checks: format, vet, staticcheck, go.mod, import arrows
+	@scripts/lint
+
+.PHONY: e2e
+e2e: ## Run only the tests with the official client
+	@scripts/setup
+	@scripts/e2e
+
+.PHONY: fuzz
+fuzz: ## Run each fuzz target for FUZZTIME (20s)
+	@scripts/fuzz $(FUZZTIME)
+
+.PHONY: bench
+bench: ## Run the benchmarks (BENCH=regexp)
+	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...

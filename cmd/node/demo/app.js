@@ -1,0 +1,189 @@
+// The page: it puts the session and the feed together and shows their state.
+
+import { Feed, hue } from "./feed.js";
+import { Session } from "./session.js";
+
+const $ = (id) => document.getElementById(id);
+const { hub: hubPath, token: tokenPath } = document.body.dataset;
+const feed = new Feed($("feed"));
+let session = null;
+
+const phases = { connecting: "Connecting", connected: "Connected", reconnecting: "Reconnecting", closed: "Not connected" };
+
+// ── Joining and leaving ──────────────────────────────────────────────────────────────────────────────────────────
+
+function begin(name, room) {
+  remember(name, room);
+  $("join").hidden = true;
+  $("chat").hidden = false;
+  $("second").href = `/?${new URLSearchParams({ room })}`;
+  session = new Session({
+    name, room, hubPath, tokenPath,
+    on: {
+      changed: (s) => { if (s === session) show(s); },
+      message: (from, text) => feed.message(from, text, { mine: from === name }),
+      system: (text) => feed.event(naming(text), "system"),
+      reconnected: (s, away) => feed.event(`Back on ${s.who.node} after ${seconds(away)}`, "up"),
+    },
+  });
+  connect();
+}
+
+async function connect() {
+  const mine = session;
+  await mine.start();
+  if (mine === session && mine.phase === "connected") feed.event(`Connected to ${mine.who.node}`, "up");
+  $("text").focus();
+}
+
+async function end() {
+  const leaving = session;
+  session = null;
+  await leaving.stop();
+  feed.clear();
+  $("chat").hidden = true;
+  $("join").hidden = false;
+  show(leaving);
+  $("name").focus();
+}
+
+// naming makes the hub's words easier on the eye: one's own id becomes "You", another's is cut short.
+function naming(text) {
+  const [id] = text.split(" ", 1);
+  if (id === session?.who?.connectionId) return "You" + text.slice(id.length);
+  return /^[\w-]{22}$/.test(id) ? `${id.slice(0, 6)}…${text.slice(id.length)}` : text;
+}
+
+// ── Showing state ────────────────────────────────────────────────────────────────────────────────────────────────
+
+let lastPhase = "closed";
+
+function show(s) {
+  $("pill").dataset.phase = s.phase;
+  $("phase").textContent = phases[s.phase] + (s.reconnects && s.phase === "connected" ? ` · ${times(s.reconnects)}` : "");
+  if (s.phase === "reconnecting" && lastPhase === "connected") feed.event(`Lost the connection to ${s.who.node}`, "down");
+  lastPhase = s.phase;
+
+  const away = s.phase !== "connected";
+  $("banner").hidden = !away;
+  $("banner").classList.toggle("still", s.phase === "closed");
+  $("banner-text").textContent = bannerText(s);
+  $("retry").hidden = s.phase !== "closed";
+  $("send").disabled = $("room-button").disabled = away;
+
+  $("reconnects").textContent = s.reconnects;
+  $("trip").textContent = s.trip === null ? "–" : `${s.trip < 10 ? s.trip.toFixed(1) : Math.round(s.trip)} ms`;
+  for (const id of ["node", "node-short"]) {
+    $(id).textContent = away ? "–" : s.who.node;
+    $(id).style.setProperty("--hue", hue(s.who?.node ?? ""));
+  }
+  $("transport").textContent = away ? "–" : s.who.transport;
+  $("connection").textContent = away ? "–" : s.who.connectionId;
+  $("user").textContent = away ? "–" : s.who.userId ?? "anonymous";
+  showRoom(s);
+}
+
+function bannerText(s) {
+  switch (s.phase) {
+    case "closed": return "The connection is closed.";
+    case "connecting": return s.attempt ? `No node answers yet. Attempt ${s.attempt + 1}…` : "Connecting…";
+    default: return s.attempt ? `Reconnecting, attempt ${s.attempt + 1}…` : "Connection lost. Reconnecting…";
+  }
+}
+
+function showRoom(s) {
+  $("to-room").textContent = s.room ? `Room ${s.room}` : "Room";
+  $("room-state").textContent = s.room ? `You are in ${s.room}.` : "You are in no room.";
+  const changing = $("room-now").value.trim() !== s.room;
+  $("room-button").textContent = s.room && !changing ? "Leave" : "Join";
+}
+
+const times = (n) => (n === 1 ? "1 reconnect" : `${n} reconnects`);
+const seconds = (ms) => `${(ms / 1000).toFixed(1)} s`;
+
+// ── What one does ────────────────────────────────────────────────────────────────────────────────────────────────
+
+// attempt runs what a person asked for and shows what went wrong, if anything.
+async function attempt(action) {
+  $("error").textContent = "";
+  try {
+    await action();
+    return true;
+  } catch (err) {
+    $("error").textContent = err.message;
+    return false;
+  }
+}
+
+$("join-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const name = $("name").value.trim();
+  const room = $("room").value.trim();
+  $("room-now").value = room;
+  if (name) begin(name, room);
+});
+
+$("composer").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const text = $("text").value.trim();
+  const to = $("composer").elements.to.value;
+  const recipient = $("recipient").value.trim();
+  if (!text || session?.phase !== "connected") return;
+  const sent = await attempt(async () => {
+    if (to === "room" && !session.room) throw new Error("Join a room first, or send to everyone.");
+    if (to === "user" && !recipient) throw new Error("Say whom to send it to.");
+    await session.say(to, recipient, text);
+    // The hub sends it to that user alone, so one's own page must show it itself.
+    if (to === "user" && recipient !== session.name) feed.message(session.name, text, { mine: true, aside: `to ${recipient}` });
+  });
+  if (sent) $("text").value = "";
+  $("text").focus();
+});
+
+$("composer").addEventListener("change", () => {
+  const toUser = $("composer").elements.to.value === "user";
+  $("recipient").hidden = !toUser;
+  if (toUser && !$("recipient").value) $("recipient").focus();
+});
+
+$("room-form").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const room = $("room-now").value.trim();
+  await attempt(() => session.enter(room === session.room ? "" : room));
+  if (!session.room) $("room-now").value = "";
+  remember(session.name, session.room);
+  show(session);
+});
+
+$("room-now").addEventListener("input", () => session && showRoom(session));
+$("leave").addEventListener("click", end);
+$("retry").addEventListener("click", connect);
+$("reload").addEventListener("click", () => location.reload());
+
+// ── Start ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+function remember(name, room) {
+  sessionStorage.setItem("hubfleet", JSON.stringify({ name, room }));
+}
+
+function suggestName() {
+  const pick = (words) => words[Math.floor(Math.random() * words.length)];
+  return `${pick(["Calm", "Swift", "Bright", "Quiet", "Bold", "Merry"])} ${pick(["Otter", "Heron", "Tern", "Seal", "Gull", "Orca"])}`;
+}
+
+function start() {
+  if (!globalThis.signalR) {
+    $("missing-source").textContent = document.querySelector("script[defer]").src;
+    $("join-form").hidden = true;
+    $("missing").hidden = false;
+    return;
+  }
+  const known = JSON.parse(sessionStorage.getItem("hubfleet") ?? "{}");
+  const asked = new URLSearchParams(location.search);
+  $("name").value = asked.get("name") ?? known.name ?? suggestName();
+  $("room").value = asked.get("room") ?? known.room ?? "lobby";
+  if (matchMedia("(max-width: 760px)").matches) $("details").open = false;
+  $("name").select();
+}
+
+start();

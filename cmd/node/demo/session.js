@@ -1,0 +1,137 @@
+// One person's connection to the hub: it stays connected for as long as it is wanted, and is back in its room after
+// every reconnect. It knows no page; whoever makes it is told of every change.
+
+const { HubConnectionBuilder, LogLevel } = globalThis.signalR ?? {};
+
+// retryDelay is how long to wait before an attempt: at once, then longer, for ever, and not everybody at the same time.
+export function retryDelay(attempt) {
+  const steps = [0, 500, 1000, 2000, 4000];
+  const base = steps[Math.min(attempt, steps.length - 1)];
+  return base / 2 + Math.random() * base;
+}
+
+export class Session {
+  #connection;
+  #on;
+  #wanted = true;
+  #wake = () => {};
+  #lostAt = 0;
+
+  phase = "connecting"; // "connecting", "connected", "reconnecting" or "closed"
+  attempt = 0;
+  reconnects = 0;
+  room = "";
+  who = null; // what WhoAmI said last
+  trip = null; // milliseconds of the last call
+
+  // on has changed(session), message(from, text), system(text), reconnected(session, milliseconds).
+  constructor({ name, room, hubPath, tokenPath, on }) {
+    this.name = name;
+    this.room = room;
+    this.#on = on;
+    const query = tokenPath ? "" : `?user=${encodeURIComponent(name)}`;
+    const options = tokenPath ? { accessTokenFactory: () => fetchToken(tokenPath, name) } : {};
+    this.#connection = new HubConnectionBuilder()
+      .withUrl(hubPath + query, options)
+      .withAutomaticReconnect({ nextRetryDelayInMilliseconds: (retry) => this.#nextRetry(retry) })
+      .configureLogging(LogLevel.Warning)
+      .build();
+    this.#connection.on("ReceiveMessage", (from, text) => on.message(from, text));
+    this.#connection.on("SystemMessage", (text) => on.system(text));
+    this.#connection.onreconnecting(() => {
+      this.#lostAt = performance.now();
+      this.#change("reconnecting");
+    });
+    this.#connection.onreconnected(() => this.#back());
+    this.#connection.onclose(() => this.#change("closed"));
+  }
+
+  // start connects, however often it takes, and returns when connected or no longer wanted.
+  async start() {
+    for (this.attempt = 0; this.#wanted; this.attempt++) {
+      this.#change("connecting");
+      try {
+        await this.#connection.start();
+        return await this.#arrive();
+      } catch (err) {
+        if (this.attempt === 0) console.warn("hubfleet demo: not connected yet:", err.message);
+        await this.#pause(retryDelay(this.attempt + 1));
+      }
+    }
+  }
+
+  async stop() {
+    this.#wanted = false;
+    this.#wake();
+    await this.#connection.stop();
+    this.#change("closed");
+  }
+
+  async say(to, recipient, text) {
+    switch (to) {
+      case "room": return this.#call("SendToRoom", this.room, this.name, text);
+      case "user": return this.#call("SendToUser", recipient, this.name, text);
+      default: return this.#call("SendMessage", this.name, text);
+    }
+  }
+
+  // enter leaves the room one is in and joins another; an empty name is no room.
+  async enter(room) {
+    if (this.room && this.room !== room) await this.#call("LeaveRoom", this.room);
+    this.room = room;
+    if (room) await this.#call("JoinRoom", room);
+    this.#change(this.phase);
+  }
+
+  async #call(method, ...args) {
+    const began = performance.now();
+    const result = await this.#connection.invoke(method, ...args);
+    this.trip = performance.now() - began;
+    this.#on.changed(this);
+    return result;
+  }
+
+  #nextRetry({ previousRetryCount }) {
+    this.attempt = previousRetryCount;
+    this.#on.changed(this);
+    return retryDelay(previousRetryCount);
+  }
+
+  async #back() {
+    this.reconnects++;
+    const away = performance.now() - this.#lostAt;
+    try {
+      await this.#arrive();
+      this.#on.reconnected(this, away);
+    } catch (err) {
+      // The connection went again on the way; its next return comes here, too.
+      console.warn("hubfleet demo: lost again while coming back:", err.message);
+    }
+  }
+
+  // arrive asks who one is here and goes (back) to the room: a new connection is in no group.
+  async #arrive() {
+    this.who = await this.#call("WhoAmI");
+    if (this.room) await this.#call("JoinRoom", this.room);
+    this.attempt = 0;
+    this.#change("connected");
+  }
+
+  #change(phase) {
+    this.phase = phase;
+    this.#on.changed(this);
+  }
+
+  #pause(milliseconds) {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, milliseconds);
+      this.#wake = () => { clearTimeout(timer); resolve(); };
+    });
+  }
+}
+
+async function fetchToken(path, name) {
+  const response = await fetch(`${path}?user=${encodeURIComponent(name)}`, { cache: "no-store" });
+  if (!response.ok) throw new Error(`no token for ${name}: status ${response.status}`);
+  return (await response.text()).trim();
+}

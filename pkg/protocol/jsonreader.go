@@ -19,8 +19,8 @@ func (jsonCodec) Decode(body []byte, m *Message) error {
 type jsonReader struct {
 	scanner
 	found                         Message // Type is not set
-	kind                          int64
-	hasKind, hasTarget, hasResult bool
+	typeNumber                    int64
+	hasType, hasTarget, hasResult bool
 	hasSequence                   bool
 }
 
@@ -56,8 +56,8 @@ func (r *jsonReader) property(name []byte) (err error) {
 	m := &r.found
 	switch string(name) {
 	case "type":
-		r.kind, r.hasKind, err = r.integer("type", math.MinInt32, math.MaxInt32, "Int32")
-		if err == nil && !r.hasKind {
+		r.typeNumber, r.hasType, err = r.integer("type", math.MinInt32, math.MaxInt32, "Int32")
+		if err == nil && !r.hasType {
 			err = wrongType("type", "Number")
 		}
 	case "invocationId":
@@ -95,13 +95,13 @@ func (r *jsonReader) property(name []byte) (err error) {
 // bind makes a message of the properties found, or says which one it lacks.
 func (r *jsonReader) bind(m *Message) error {
 	f := &r.found
-	if !r.hasKind {
+	if !r.hasType {
 		return missing("type")
 	}
-	if r.kind < 0 || r.kind > math.MaxUint8 {
+	if r.typeNumber < 0 || r.typeNumber > math.MaxUint8 {
 		return nil
 	}
-	m.Type = Type(r.kind)
+	m.Type = Type(r.typeNumber)
 	switch m.Type {
 	case TypeInvocation, TypeStreamInvocation:
 		if err := r.checkInvocation(m.Type); err != nil {
@@ -162,99 +162,7 @@ func (r *jsonReader) checkInvocation(kind Type) error {
 	return nil
 }
 
-// object steps into the object that the whole text must be.
-func (r *scanner) object() error {
-	if c := r.peek(); c == '{' {
-		r.pos++
-		return nil
-	}
-	kind := r.kind()
-	if kind == "" {
-		return errJSON
-	}
-	return &Error{Text: "Unexpected JSON Token Type '" + kind + "'. Expected a JSON Object."}
-}
-
-// kind reads the next token, of an object or array only the opening, and returns what .NET calls its kind; empty if it
-// is no token.
-func (r *scanner) kind() string {
-	c := r.peek()
-	switch c {
-	case '{':
-		return "Object"
-	case '[':
-		return "Array"
-	}
-	if !r.scalar() {
-		return ""
-	}
-	switch c {
-	case '"':
-		return "String"
-	case 't':
-		return "True"
-	case 'f':
-		return "False"
-	case 'n':
-		return "Null"
-	}
-	return "Number"
-}
-
-// encoded reads any value and returns it as it stands. The message itself is one level deep.
-func (r *scanner) encoded() ([]byte, error) {
-	r.space()
-	start := r.pos
-	if !r.value(1) {
-		return nil, errJSON
-	}
-	return r.data[start:r.pos:r.pos], nil
-}
-
-func (r *scanner) text(name string) (string, error) {
-	if r.peek() != '"' {
-		return "", r.mismatch(name, "String")
-	}
-	raw, escaped, ok := r.str()
-	if !ok {
-		return "", errJSON
-	}
-	return unquote(raw, escaped), nil
-}
-
-func (r *scanner) boolean(name string) (bool, error) {
-	switch r.kind() {
-	case "True":
-		return true, nil
-	case "False":
-		return false, nil
-	case "":
-		return false, errJSON
-	}
-	return false, &Error{Text: "Expected '" + name + "' to be true or false."}
-}
-
-// integer reads an integer between low and high. A null is well, and no integer.
-func (r *scanner) integer(name string, low, high int64, dotnet string) (n int64, present bool, err error) {
-	r.space()
-	start := r.pos
-	switch r.kind() {
-	case "":
-		return 0, false, errJSON
-	case "Null":
-		return 0, false, nil
-	case "Number":
-	default:
-		return 0, false, wrongType(name, "Number")
-	}
-	n, ok := parseInteger(r.data[start:r.pos])
-	if !ok || n < low || n > high {
-		return 0, false, &Error{Text: "Either the JSON value is not in a supported format, or is out of bounds for an " + dotnet + "."}
-	}
-	return n, true, nil
-}
-
-func (r *scanner) streamIDs() ([]string, error) {
+func (r *jsonReader) streamIDs() ([]string, error) {
 	if r.peek() != '[' {
 		return nil, r.mismatch("streamIds", "Array")
 	}
@@ -286,7 +194,7 @@ func (r *scanner) streamIDs() ([]string, error) {
 	}
 }
 
-func (r *scanner) headers() (map[string]string, error) {
+func (r *jsonReader) headers() (map[string]string, error) {
 	if r.peek() != '{' {
 		return nil, r.mismatch("headers", "StartObject")
 	}
@@ -322,20 +230,4 @@ func (r *scanner) headers() (map[string]string, error) {
 		}
 		headers[string(name)] = unquote(raw, escaped)
 	}
-}
-
-// mismatch is the error for the value here, which is not of the kind wanted; or that it is not JSON.
-func (r *scanner) mismatch(name, want string) error {
-	if r.kind() == "" {
-		return errJSON
-	}
-	return wrongType(name, want)
-}
-
-func wrongType(name, want string) error {
-	return &Error{Text: "Expected '" + name + "' to be of type " + want + "."}
-}
-
-func missing(name string) error {
-	return &Error{Text: "Missing required property '" + name + "'."}
 }

@@ -197,7 +197,16 @@ func (s *scanner) number() (raw []byte, ok bool) {
 			return nil, false
 		}
 	}
-	return s.data[start:s.pos], true
+	return s.data[start:s.pos], s.pos == len(s.data) || endsNumber(s.data[s.pos])
+}
+
+// endsNumber keeps 42x from being the number 42 with something wrong behind it.
+func endsNumber(c byte) bool {
+	switch c {
+	case ' ', '\t', '\r', '\n', ',', ']', '}':
+		return true
+	}
+	return false
 }
 
 func (s *scanner) accept(a, b byte) bool {

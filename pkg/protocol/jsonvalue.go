@@ -1,12 +1,14 @@
 package protocol
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
 	"reflect"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -134,6 +136,14 @@ func (jsonCodec) Unmarshal(value []byte, ptr any) error {
 		done = integerInto(value, p)
 	case *float64:
 		done = floatInto(value, p)
+	case *Raw:
+		if done = validJSON(value, 0); done {
+			*p = Raw{Codec: jsonName, Data: bytes.Clone(value)}
+		}
+	case *json.RawMessage:
+		if done = validJSON(value, 0); done {
+			*p = bytes.Clone(value)
+		}
 	}
 	if done {
 		return nil
@@ -155,7 +165,7 @@ func plainString(value []byte, p *string) bool {
 	return true
 }
 
-// signed and unsigned integers but uint64, whose upper half parseInteger does not know.
+// integer has all integers but uint64, whose upper half parseInteger does not know.
 type integer interface {
 	int | int8 | int16 | int32 | int64 | uint | uint8 | uint16 | uint32
 }
@@ -163,9 +173,7 @@ type integer interface {
 func integerInto[T integer](value []byte, p *T) bool {
 	n, ok := parseInteger(value)
 	if !ok {
-		if n, ok = integralFloat(value); !ok {
-			return false
-		}
+		return false
 	}
 	if t := T(n); int64(t) == n && (t < 0) == (n < 0) {
 		*p = t
@@ -185,15 +193,6 @@ func parseInteger(b []byte) (int64, bool) {
 	return n, err == nil
 }
 
-// integralFloat reads 2.0 or 2e3, as long as a float64 holds it exactly.
-func integralFloat(b []byte) (int64, bool) {
-	var f float64
-	if !floatInto(b, &f) || f != math.Trunc(f) || math.Abs(f) > 1<<53 {
-		return 0, false
-	}
-	return int64(f), true
-}
-
 func floatInto(b []byte, p *float64) bool {
 	s := scanner{data: b}
 	raw, ok := s.number()
@@ -209,23 +208,41 @@ func floatInto(b []byte, p *float64) bool {
 }
 
 func unmarshalAny(value []byte, ptr any) error {
-	if s := (scanner{data: value}); s.peek() == 'n' && validJSON(value, 0) {
-		if done, err := unmarshalNull(ptr); done {
+	switch s := (scanner{data: value}); s.kind() {
+	case "Null":
+		if done, err := unmarshalNull(value, ptr); done {
 			return err
 		}
+	case "Number":
+		value = integral(value, ptr)
 	}
 	if err := json.Unmarshal(value, ptr); err != nil {
-		return &Error{Text: fmt.Sprintf("The JSON value could not be converted to %s: %v.", typeName(ptr), err)}
+		return unconvertible(ptr, err.Error())
 	}
 	return nil
 }
 
+// integral writes a number such as 2.0 or 2e3 the way encoding/json wants it if ptr points to an integer: the client's
+// language may have no integers. Beyond 2^53 a float64 does not know which integer it is, so those stay as they are.
+func integral(value []byte, ptr any) []byte {
+	if t := reflect.TypeOf(ptr); t == nil || t.Kind() != reflect.Pointer || !isInteger(t.Elem().Kind()) {
+		return value
+	}
+	var f float64
+	if !bytes.ContainsAny(value, ".eE") || !floatInto(value, &f) || f != math.Trunc(f) || math.Abs(f) > 1<<53 {
+		return value
+	}
+	return strconv.AppendInt(nil, int64(f), 10)
+}
+
+func isInteger(k reflect.Kind) bool { return reflect.Int <= k && k <= reflect.Uint64 }
+
 // unmarshalNull binds null as System.Text.Json does: encoding/json would leave a number at zero and say nothing. Types
 // that read JSON themselves decide for themselves, so done is false for them.
-func unmarshalNull(ptr any) (done bool, err error) {
+func unmarshalNull(value []byte, ptr any) (done bool, err error) {
 	p := reflect.ValueOf(ptr)
-	if p.Kind() != reflect.Pointer || p.IsNil() {
-		return false, nil
+	if p.Kind() != reflect.Pointer || p.IsNil() || !validJSON(value, 0) {
+		return false, nil // encoding/json says what is wrong
 	}
 	_, isTime := ptr.(*time.Time) // its UnmarshalJSON takes null and does nothing
 	if _, ok := ptr.(json.Unmarshaler); ok && !isTime {
@@ -236,12 +253,10 @@ func unmarshalNull(ptr any) (done bool, err error) {
 		v.SetZero()
 		return true, nil
 	}
-	return true, &Error{Text: fmt.Sprintf("The JSON value could not be converted to %s: it is null.", typeName(ptr))}
+	return true, unconvertible(ptr, "it is null")
 }
 
-func typeName(ptr any) string {
-	if t := reflect.TypeOf(ptr); t != nil && t.Kind() == reflect.Pointer {
-		return t.Elem().String()
-	}
-	return fmt.Sprintf("%T", ptr)
+func unconvertible(ptr any, why string) error {
+	name := fmt.Sprintf("%T", ptr)
+	return &Error{Text: "The JSON value could not be converted to " + strings.TrimPrefix(name, "*") + ": " + why + "."}
 }

@@ -1,0 +1,221 @@
+package backplane
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+)
+
+// A batch is bounded so that the first message of it need not wait long for the last.
+const (
+	maxBatch      = 256
+	maxBatchBytes = 1 << 20
+)
+
+// lane sends the commands of its channels in the order in which they were queued, over one connection: what waits goes out
+// together, as one pipeline. Nothing is ever sent twice.
+type lane struct {
+	link    int // its number in health
+	dialer  *dialer
+	prober  *prober
+	health  *health
+	prefix  string
+	timeout time.Duration
+	young   time.Duration // a connection that lived less than this does not count as a success
+	hook    func(commands int)
+
+	queue chan *part
+	down  atomic.Pointer[error] // why it cannot send; nil while it can
+}
+
+func newLane(link int, o RedisOptions, d *dialer, p *prober, h *health) *lane {
+	l := &lane{
+		link: link, dialer: d, prober: p, health: h, prefix: o.Prefix, timeout: o.ReplyTimeout, young: o.RetryMax,
+		hook: o.Hooks.Pipelined, queue: make(chan *part, o.Queue),
+	}
+	l.setDown(errNotYet)
+	return l
+}
+
+func (l *lane) setDown(err error) { l.down.Store(&err) }
+
+// put queues a part, and waits for room until the caller's context ends. The part gets an end in every case.
+func (l *lane) put(ctx context.Context, p *part, stopped <-chan struct{}) {
+	select {
+	case l.queue <- p:
+		return
+	default:
+	}
+	select {
+	case l.queue <- p:
+	case <-ctx.Done():
+		p.refuse(context.Cause(ctx))
+	case <-stopped:
+		p.refuse(errStopped)
+	}
+}
+
+// run connects, sends, and connects again, until ctx ends.
+func (l *lane) run(ctx context.Context) {
+	young := 0
+	for ctx.Err() == nil {
+		conn := l.connect(ctx, young)
+		if conn == nil {
+			break
+		}
+		start := time.Now()
+		l.down.Store(nil)
+		l.health.up(l.link)
+		err := l.dialer.explain(l.serve(ctx, conn))
+		if ctx.Err() != nil {
+			err = errStopped
+		}
+		l.setDown(err)
+		l.health.down(l.link, err)
+		conn.close()
+		if young++; time.Since(start) >= l.young {
+			young = 0
+		}
+	}
+	l.setDown(errStopped)
+	l.health.down(l.link, errStopped)
+	for len(l.queue) > 0 {
+		(<-l.queue).refuse(errStopped)
+	}
+}
+
+// connect tries until there is a connection, or ctx ends (then nil). Whatever is queued meanwhile fails at once.
+func (l *lane) connect(ctx context.Context, young int) (conn *laneConn) {
+	over := make(chan struct{})
+	go func() { // ends with ctx or with a connection; waited for below
+		defer close(over)
+		l.prober.connect(ctx, young, func(ctx context.Context) error {
+			c, err := l.dialer.lane(ctx)
+			if err != nil && ctx.Err() == nil {
+				err = l.dialer.explain(err)
+				l.setDown(err)
+				l.health.down(l.link, err)
+			}
+			conn = c
+			return err
+		})
+	}()
+	for {
+		select {
+		case <-over:
+			return conn
+		case p := <-l.queue:
+			p.refuse(*l.down.Load())
+		}
+	}
+}
+
+// serve sends what is queued until the connection ends, and says why it did.
+func (l *lane) serve(ctx context.Context, conn *laneConn) error {
+	stop := context.AfterFunc(ctx, func() { conn.end(errStopped) })
+	defer stop()
+	clock := time.AfterFunc(time.Hour, func() { conn.end(errNoReply) })
+	defer clock.Stop()
+	clock.Stop()
+	batch := make([]*part, 0, maxBatch)
+	for {
+		select {
+		case <-conn.dead:
+			return conn.cause
+		case first := <-l.queue:
+			batch = l.gather(batch[:0], first)
+			if err := l.send(conn, clock, batch); err != nil {
+				return err
+			}
+			clear(batch) // the payloads are the callers' again
+		}
+	}
+}
+
+// gather takes what waits behind first, as much as fits into one batch.
+func (l *lane) gather(batch []*part, first *part) []*part {
+	size := 0
+	for p := first; ; {
+		if p.take() {
+			batch = append(batch, p)
+			size += len(p.call.payload)
+		}
+		if len(batch) == maxBatch || size >= maxBatchBytes {
+			return batch
+		}
+		select {
+		case p = <-l.queue:
+		default:
+			return batch
+		}
+	}
+}
+
+// send sends a batch as one pipeline and gives each part its result. An error means that the connection is over.
+func (l *lane) send(conn *laneConn, clock *time.Timer, batch []*part) error {
+	if len(batch) == 0 {
+		return nil
+	}
+	select {
+	case <-conn.dead:
+		err := l.dialer.explain(conn.cause)
+		for _, p := range batch {
+			p.finish(0, false, err)
+		}
+		return conn.cause
+	default:
+	}
+	if l.hook != nil {
+		l.hook(len(batch))
+	}
+	pipe := conn.client.Pipeline()
+	commands := make([]*command, len(batch))
+	for i, p := range batch {
+		commands[i] = newCommand(p, l.prefix)
+		_ = pipe.Process(context.Background(), commands[i]) // only queues it
+	}
+	conn.wrote.Store(false)
+	clock.Reset(l.timeout)
+	_, _ = pipe.Exec(context.Background()) // each command has its own error
+	clock.Stop()
+	return l.settle(conn, batch, commands)
+}
+
+// settle gives each part of a batch the result of its command.
+func (l *lane) settle(conn *laneConn, batch []*part, commands []*command) error {
+	wrote := conn.wrote.Load()
+	var lost, explained error
+	for i, p := range batch {
+		c := commands[i]
+		if c.answered {
+			err := c.Err()
+			if err != nil { // Redis said no: surely not sent
+				err = l.dialer.explain(err)
+			}
+			p.finish(c.value(), false, err)
+			continue
+		}
+		if lost == nil {
+			lost = cmdError(conn, c)
+			explained = l.dialer.explain(lost)
+		}
+		p.finish(0, wrote, explained)
+	}
+	return lost
+}
+
+// cmdError is why a command has no answer: the end of the connection, if it has ended, says more than what go-redis made of it.
+func cmdError(conn *laneConn, c *command) error {
+	select {
+	case <-conn.dead:
+		if conn.cause != nil {
+			return conn.cause
+		}
+	default:
+	}
+	if err := c.Err(); err != nil {
+		return err
+	}
+	return errors.New("no answer")
+}

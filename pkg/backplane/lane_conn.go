@@ -1,0 +1,124 @@
+package backplane
+
+import (
+	"context"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// laneConn is a lane's network connection. A goroutine of its own is always reading from it, so that its end is known at
+// once, also while nothing is published: the lane can then say "unavailable" before it writes into the void and must say
+// "may have been sent", and it connects again before the next message comes.
+//
+// Read deadlines do nothing: the lane has a clock of its own and ends the connection, which a late reply would confuse.
+type laneConn struct {
+	net.Conn
+	client *redis.Client
+
+	wrote  atomic.Bool   // something was handed to the network since it was last cleared
+	chunks chan []byte   // what was read; the reader waits on taken before it reuses the buffer
+	taken  chan struct{} // room for one
+	rest   []byte        // of the last chunk; owned by Read
+	dead   chan struct{} // closed at the end, after cause was set
+	once   sync.Once
+	cause  error
+	reader sync.WaitGroup
+}
+
+// lane opens a connection for publishing. It has answered a PING when lane returns.
+func (d *dialer) lane(ctx context.Context) (*laneConn, error) {
+	ctx, cancel := context.WithTimeout(ctx, d.connectTimeout)
+	defer cancel()
+	raw, err := d.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c := &laneConn{Conn: raw, chunks: make(chan []byte), taken: make(chan struct{}, 1), dead: make(chan struct{})}
+	c.reader.Go(c.read)
+	c.client = d.client(c)
+	stop := context.AfterFunc(ctx, func() { c.end(ctx.Err()) })
+	err = c.client.Ping(ctx).Err()
+	if !stop() && err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		c.close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// read hands on what comes until the connection ends.
+func (c *laneConn) read() {
+	buf := make([]byte, 4096) // a reply to PUBLISH has some five bytes
+	for {
+		n, err := c.Conn.Read(buf)
+		if n > 0 {
+			select {
+			case c.chunks <- buf[:n]:
+			case <-c.dead:
+				return
+			}
+			select {
+			case <-c.taken:
+			case <-c.dead:
+				return
+			}
+		}
+		if err != nil {
+			c.end(err)
+			return
+		}
+	}
+}
+
+// Read is called by go-redis when it waits for a reply.
+func (c *laneConn) Read(p []byte) (int, error) {
+	if len(c.rest) == 0 {
+		select {
+		case c.rest = <-c.chunks:
+		case <-c.dead:
+			return 0, c.cause
+		}
+	}
+	n := copy(p, c.rest)
+	if c.rest = c.rest[n:]; len(c.rest) == 0 {
+		c.taken <- struct{}{}
+	}
+	return n, nil
+}
+
+func (c *laneConn) Write(p []byte) (int, error) {
+	c.wrote.Store(true) // before: a write that fails half-way has sent something as well
+	return c.Conn.Write(p)
+}
+
+func (c *laneConn) SetReadDeadline(time.Time) error { return nil }
+
+func (c *laneConn) SetDeadline(t time.Time) error { return c.SetWriteDeadline(t) }
+
+// Close is called by go-redis when it is through with the connection.
+func (c *laneConn) Close() error {
+	c.end(net.ErrClosed)
+	return nil
+}
+
+// end ends the connection; the first cause counts.
+func (c *laneConn) end(cause error) {
+	c.once.Do(func() {
+		c.cause = cause
+		close(c.dead)
+		_ = c.Conn.Close()
+	})
+}
+
+// close ends the connection and waits for its reader.
+func (c *laneConn) close() {
+	c.end(net.ErrClosed)
+	_ = c.client.Close()
+	c.reader.Wait()
+}

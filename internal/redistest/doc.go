@@ -1,0 +1,2 @@
+// Package redistest starts private Redis servers for tests.
+package redistest

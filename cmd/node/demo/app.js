@@ -23,17 +23,17 @@ function begin(name, room) {
       changed: (s) => { if (s === session) show(s); },
       message: (from, text) => feed.message(from, text, { mine: from === name }),
       system: (text) => feed.event(naming(text), "system"),
-      reconnected: (s, away) => feed.event(`Back on ${s.who.node} after ${seconds(away)}`, "up"),
+      arrived: (s, away) => feed.event(away === null ? `Connected to ${s.who.node}` : `Back on ${s.who.node} after ${seconds(away)}`, "up"),
+      failed: (reason) => { $("error").textContent = reason; },
     },
   });
   connect();
 }
 
 async function connect() {
-  const mine = session;
-  await mine.start();
-  if (mine === session && mine.phase === "connected") feed.event(`Connected to ${mine.who.node}`, "up");
+  const connecting = session.start();
   $("text").focus();
+  await connecting;
 }
 
 async function end() {
@@ -60,8 +60,9 @@ let lastPhase = "closed";
 
 function show(s) {
   $("pill").dataset.phase = s.phase;
-  $("phase").textContent = phases[s.phase] + (s.reconnects && s.phase === "connected" ? ` · ${times(s.reconnects)}` : "");
-  if (s.phase === "reconnecting" && lastPhase === "connected") feed.event(`Lost the connection to ${s.who.node}`, "down");
+  $("phase").textContent = phases[s.phase];
+  $("again").textContent = s.reconnects && s.phase !== "closed" ? `${s.reconnects}× reconnected` : "";
+  if (s.phase === "reconnecting" && lastPhase === "connected") feed.event(`Lost the connection to ${s.who?.node ?? "its node"}`, "down");
   lastPhase = s.phase;
 
   const away = s.phase !== "connected";
@@ -74,12 +75,12 @@ function show(s) {
   $("reconnects").textContent = s.reconnects;
   $("trip").textContent = s.trip === null ? "–" : `${s.trip < 10 ? s.trip.toFixed(1) : Math.round(s.trip)} ms`;
   for (const id of ["node", "node-short"]) {
-    $(id).textContent = away ? "–" : s.who.node;
+    $(id).textContent = away ? "–" : s.who?.node ?? "–";
     $(id).style.setProperty("--hue", hue(s.who?.node ?? ""));
   }
-  $("transport").textContent = away ? "–" : s.who.transport;
-  $("connection").textContent = away ? "–" : s.who.connectionId;
-  $("user").textContent = away ? "–" : s.who.userId ?? "anonymous";
+  $("transport").textContent = away ? "–" : s.who?.transport ?? "–";
+  $("connection").textContent = away ? "–" : s.who?.connectionId ?? "–";
+  $("user").textContent = s.who?.userId ?? "anonymous";
   showRoom(s);
 }
 
@@ -98,7 +99,6 @@ function showRoom(s) {
   $("room-button").textContent = s.room && !changing ? "Leave" : "Join";
 }
 
-const times = (n) => (n === 1 ? "1 reconnect" : `${n} reconnects`);
 const seconds = (ms) => `${(ms / 1000).toFixed(1)} s`;
 
 // ── What one does ────────────────────────────────────────────────────────────────────────────────────────────────

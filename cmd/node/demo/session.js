@@ -1,7 +1,7 @@
 // One person's connection to the hub: it stays connected for as long as it is wanted, and is back in its room after
 // every reconnect. It knows no page; whoever makes it is told of every change.
 
-const { HubConnectionBuilder, LogLevel } = globalThis.signalR ?? {};
+const { HubConnectionBuilder, HubConnectionState, LogLevel } = globalThis.signalR ?? {};
 
 // retryDelay is how long to wait before an attempt: at once, then longer, for ever, and not everybody at the same time.
 export function retryDelay(attempt) {
@@ -24,7 +24,8 @@ export class Session {
   who = null; // what WhoAmI said last
   trip = null; // milliseconds of the last call
 
-  // on has changed(session), message(from, text), system(text), reconnected(session, milliseconds).
+  // on has changed(session), message(from, text), system(text), arrived(session, milliseconds away or null) and
+  // failed(reason).
   constructor({ name, room, hubPath, tokenPath, on }) {
     this.name = name;
     this.room = room;
@@ -52,11 +53,12 @@ export class Session {
       this.#change("connecting");
       try {
         await this.#connection.start();
-        return await this.#arrive();
       } catch (err) {
         if (this.attempt === 0) console.warn("hubfleet demo: not connected yet:", err.message);
         await this.#pause(retryDelay(this.attempt + 1));
+        continue;
       }
+      return this.#arrive(null);
     }
   }
 
@@ -99,20 +101,21 @@ export class Session {
 
   async #back() {
     this.reconnects++;
-    const away = performance.now() - this.#lostAt;
-    try {
-      await this.#arrive();
-      this.#on.reconnected(this, away);
-    } catch (err) {
-      // The connection went again on the way; its next return comes here, too.
-      console.warn("hubfleet demo: lost again while coming back:", err.message);
-    }
+    await this.#arrive(performance.now() - this.#lostAt);
   }
 
   // arrive asks who one is here and goes (back) to the room: a new connection is in no group.
-  async #arrive() {
-    this.who = await this.#call("WhoAmI");
-    if (this.room) await this.#call("JoinRoom", this.room);
+  async #arrive(away) {
+    try {
+      this.who = await this.#call("WhoAmI");
+      this.#on.arrived(this, away);
+      if (this.room) await this.#call("JoinRoom", this.room);
+    } catch (err) {
+      // Lost again on the way: the next return comes here, too.
+      if (this.#connection.state !== HubConnectionState.Connected) return;
+      this.#on.failed(`Could not go to ${this.room}: ${err.message}`);
+      this.room = "";
+    }
     this.attempt = 0;
     this.#change("connected");
   }

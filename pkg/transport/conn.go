@@ -1,0 +1,51 @@
+package transport
+
+import (
+	"io"
+	"time"
+)
+
+// Kind names a transport the way negotiate does.
+type Kind string
+
+// The transports of SignalR.
+const (
+	WebSockets       Kind = "WebSockets"
+	ServerSentEvents Kind = "ServerSentEvents"
+	LongPolling      Kind = "LongPolling"
+)
+
+// Conn is one client's connection as an ordered stream of bytes in each direction.
+// What a client sends has no message boundaries; what it is sent always consists of whole messages.
+//
+// One goroutine may read, and one may write, at the same time; the rest may be called at any time from anywhere.
+type Conn interface {
+	// ID is the public connection id.
+	ID() string
+	// Kind is the transport in use.
+	Kind() Kind
+
+	// Next waits until bytes have come and returns a reader for those that belong together (a WebSocket message, a
+	// POST body). The reader is valid until the next call. Nothing is buffered while it waits. The error is io.EOF
+	// when the client closed in an orderly way, and something else when the connection broke or was closed here.
+	Next() (io.Reader, error)
+
+	// Write sends frames, in order, joined into as few messages of the transport as its bounds allow. It returns
+	// when the operating system took the bytes, or an error after the send timeout, or when the connection ends.
+	// It does not keep the slice.
+	Write(frames []*Frame) error
+
+	// SetBinary makes the following messages Binary ones, as the codec chosen in the handshake wants it.
+	SetBinary()
+
+	// Ping asks the client's transport for a sign of life, where the transport has such a thing. It never blocks.
+	Ping()
+	// LastRead is when bytes last came from the client, a transport's own pongs included.
+	LastRead() time.Time
+
+	// Close ends the connection in an orderly way: normally (WebSocket 1000) when err is nil, else as failed (1011).
+	// It waits up to the close timeout for the client to agree. Later calls of it, and of Abort, do nothing.
+	Close(err error)
+	// Abort ends the connection at once, without a word to the client.
+	Abort()
+}

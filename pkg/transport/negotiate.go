@@ -1,0 +1,100 @@
+package transport
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+// maxNegotiateVersion is the newest version of negotiate; a client that asks for more gets this one.
+const maxNegotiateVersion = 1
+
+// serveNegotiate answers with a new connection id and how to connect. Nothing is registered: the token says it all, so the
+// client may bring it to any node.
+func (e *Endpoint) serveNegotiate(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodPost {
+		e.negotiated(ResultBadRequest)
+		w.Header().Set("Allow", "POST")
+		reply(w, http.StatusMethodNotAllowed, textPlain, "")
+		return
+	}
+	if err := e.ready(); err != nil {
+		e.negotiated(ResultUnavailable)
+		unavailable(w, err)
+		return
+	}
+	version, complaint := negotiateVersion(r.URL.RawQuery)
+	if complaint != "" {
+		e.negotiated(ResultBadRequest)
+		writeNegotiation(w, negotiation{Error: complaint})
+		return
+	}
+	answer := negotiation{Version: &version, Transports: offer(w, r)}
+	var err error
+	if version == 0 {
+		// This client will name its connection by its id alone, so the id must be the token.
+		answer.ID, err = e.Tokens.mintAll(e.Path)
+	} else {
+		answer.Token, answer.ID, err = e.Tokens.Mint(e.Path, false)
+	}
+	if err != nil {
+		e.negotiated(ResultUnavailable)
+		unavailable(w, err)
+		return
+	}
+	e.negotiated(ResultOK)
+	writeNegotiation(w, answer)
+}
+
+// negotiation is the answer to negotiate, in the order in which ASP.NET Core writes it.
+type negotiation struct {
+	Version    *int          `json:"negotiateVersion,omitempty"`
+	ID         string        `json:"connectionId,omitempty"`
+	Token      string        `json:"connectionToken,omitempty"`
+	Transports []offeredKind `json:"availableTransports,omitzero"`
+	Error      string        `json:"error,omitempty"`
+}
+
+type offeredKind struct {
+	Kind    Kind     `json:"transport"`
+	Formats []string `json:"transferFormats"`
+}
+
+// offer lists the transports, best first; it is empty rather than nil when there is none. WebSockets need a connection that can
+// be taken from the HTTP server. One of HTTP/2 cannot, but there browsers open another connection for them, of HTTP/1.1.
+func offer(w http.ResponseWriter, r *http.Request) []offeredKind {
+	offered := []offeredKind{}
+	if r.ProtoMajor >= 2 || canHijack(w) {
+		offered = append(offered, offeredKind{WebSockets, []string{"Text", "Binary"}})
+	}
+	return offered
+}
+
+// negotiateVersion reads the version that the client asks for, or says what is wrong with it.
+func negotiateVersion(rawQuery string) (version int, complaint string) {
+	text, found := queryValue(rawQuery, "negotiateVersion")
+	if !found {
+		return 0, ""
+	}
+	n, err := strconv.ParseInt(strings.TrimSpace(text), 10, 32)
+	switch {
+	case err != nil:
+		return 0, "The client requested a non-integer protocol version."
+	case n < 0:
+		return 0, fmt.Sprintf("The client requested version '%d', but the server does not support this version.", n)
+	}
+	return min(int(n), maxNegotiateVersion), ""
+}
+
+// writeNegotiation answers with 200 even for an error, as clients expect it.
+func writeNegotiation(w http.ResponseWriter, n negotiation) {
+	body := &strings.Builder{}
+	encoder := json.NewEncoder(body)
+	encoder.SetEscapeHTML(false)
+	_ = encoder.Encode(n) // strings and an int always encode
+	text := strings.TrimSuffix(body.String(), "\n")
+	w.Header().Set("Content-Length", strconv.Itoa(len(text)))
+	reply(w, http.StatusOK, "application/json", text)
+}

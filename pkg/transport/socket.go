@@ -1,0 +1,93 @@
+package transport
+
+import (
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// socket is the network connection under a WebSocket, shared by the library, which reads and closes, and us, who write.
+// Whoever writes holds mu for one whole WebSocket frame, so that frames never mix, and nothing follows a close frame.
+type socket struct {
+	net         net.Conn
+	sendTimeout time.Duration // not positive: none
+	lastRead    atomic.Int64  // Unix nanoseconds
+	closed      atomic.Bool
+	onClose     func() // called once, when the connection is closed by either side of it
+
+	mu   sync.Mutex
+	over bool // no frame may follow: a close frame went out, or half of another
+}
+
+const (
+	opcodeMask   = 0x0f
+	opcodeBinary = 0x2
+	opcodeClose  = 0x8
+)
+
+// Read reads for the library. The wall clock costs little beside the system call.
+func (s *socket) Read(p []byte) (int, error) {
+	n, err := s.net.Read(p)
+	if n > 0 {
+		s.lastRead.Store(time.Now().UnixNano())
+	}
+	return n, err
+}
+
+// Write sends a control frame of the library, which it writes whole: its buffer holds the largest one.
+func (s *socket) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n, err := s.send(p)
+	if len(p) > 0 && p[0]&opcodeMask == opcodeClose {
+		s.over = true
+	}
+	return n, err
+}
+
+// writeFrame sends one whole frame of ours.
+func (s *socket) writeFrame(p []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, err := s.send(p)
+	return err
+}
+
+// send writes p within the send timeout. When that fails, part of a frame may be under way, and nothing sensible can follow:
+// the connection is closed. s.mu must be held.
+func (s *socket) send(p []byte) (int, error) {
+	if s.over {
+		return 0, net.ErrClosed
+	}
+	if s.sendTimeout > 0 {
+		if err := s.net.SetWriteDeadline(time.Now().Add(s.sendTimeout)); err != nil {
+			return 0, err
+		}
+	}
+	n, err := s.net.Write(p)
+	if err != nil {
+		s.over = true
+		_ = s.shut()
+	}
+	return n, err
+}
+
+// Close closes the connection, and returns when no write is under way any more. Those that were fail.
+func (s *socket) Close() error {
+	err := s.shut()
+	s.mu.Lock()
+	s.over = true
+	s.mu.Unlock()
+	return err
+}
+
+// shut closes the connection once.
+func (s *socket) shut() error {
+	if s.closed.Swap(true) {
+		return nil
+	}
+	err := s.net.Close()
+	s.onClose()
+	return err
+}

@@ -73,28 +73,29 @@ func (s *scanner) key() (name []byte, ok bool) {
 // str reads a string, at whose opening quote the scanner stands, and returns what is between the quotes.
 func (s *scanner) str() (raw []byte, escaped, ok bool) {
 	start := s.pos + 1
-	for i := start; i < len(s.data); i++ {
-		switch c := s.data[i]; {
-		case c == '"':
+	for i := start; i < len(s.data); {
+		c := s.data[i]
+		if c >= ' ' && c != '"' && c != '\\' {
+			i++
+			continue
+		}
+		if c == '"' {
 			s.pos = i + 1
 			return s.data[start:i], escaped, true
-		case c == '\\':
-			escaped = true
-			n := escapeLen(s.data[i:])
-			if n == 0 {
-				return nil, false, false
-			}
-			i += n - 1
-		case c < ' ':
-			return nil, false, false
 		}
+		n := escapeLen(s.data[i:]) // zero for a control character as well
+		if n == 0 {
+			break
+		}
+		escaped = true
+		i += n
 	}
 	return nil, false, false
 }
 
 // escapeLen is the length of the escape sequence that b begins with; zero if it is none.
 func escapeLen(b []byte) int {
-	if len(b) < 2 {
+	if len(b) < 2 || b[0] != '\\' {
 		return 0
 	}
 	switch b[1] {

@@ -1,0 +1,82 @@
+package cluster_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/hubfleet/hubfleet/internal/redistest"
+	"github.com/hubfleet/hubfleet/pkg/cluster"
+)
+
+// node is what hubs need of a cluster.
+type node interface {
+	NodeID() string
+	Secret() ([]byte, error)
+	Claim(ctx context.Context, id string) (bool, error)
+}
+
+// TestContract holds both kinds of cluster to the same promises.
+func TestContract(t *testing.T) {
+	t.Run("memory", func(t *testing.T) {
+		m := cluster.NewMemory()
+		contract(t, func(*testing.T) node { return m.Node() })
+	})
+	t.Run("redis", func(t *testing.T) {
+		url, prefix := redistest.URL(t), redistest.Prefix(t)
+		contract(t, func(t *testing.T) node { return running(t, cluster.RedisOptions{URL: url, Prefix: prefix}) })
+	})
+}
+
+func contract(t *testing.T, join func(*testing.T) node) {
+	t.Run("every node has its own id", func(t *testing.T) {
+		a, b := join(t), join(t)
+		if a.NodeID() == "" || a.NodeID() == b.NodeID() {
+			t.Errorf("ids %q and %q", a.NodeID(), b.NodeID())
+		}
+	})
+	t.Run("all nodes have one secret", func(t *testing.T) {
+		a, err := join(t).Secret()
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := join(t).Secret()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(a) < cluster.MinSecret || string(a) != string(b) {
+			t.Errorf("%d bytes; the same: %v", len(a), string(a) == string(b))
+		}
+	})
+	t.Run("one of many is the first", func(t *testing.T) {
+		nodes := []node{join(t), join(t)}
+		for i := range 20 {
+			var firsts atomic.Int32
+			var all sync.WaitGroup
+			for j := range 8 {
+				all.Go(func() {
+					ok, err := nodes[j%2].Claim(t.Context(), fmt.Sprintf("id-%d", i))
+					if err != nil {
+						t.Error(err)
+					} else if ok {
+						firsts.Add(1)
+					}
+				})
+			}
+			all.Wait()
+			if n := firsts.Load(); n != 1 {
+				t.Errorf("round %d: %d were told that they are the first", i, n)
+			}
+		}
+	})
+	t.Run("ids do not meet", func(t *testing.T) {
+		n := join(t)
+		for _, id := range []string{"a", "b", "a:b", "{a}"} {
+			if ok, err := n.Claim(t.Context(), id); !ok || err != nil {
+				t.Errorf("%q: %v, %v", id, ok, err)
+			}
+		}
+	})
+}

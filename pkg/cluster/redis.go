@@ -1,0 +1,243 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/hubfleet/hubfleet/internal/redisurl"
+)
+
+// The defaults of RedisOptions.
+const (
+	DefaultTimeout  = 2 * time.Second
+	DefaultInterval = 2 * time.Second
+)
+
+// ErrUnavailable is wrapped by every error that means that Redis could not be asked.
+var ErrUnavailable = errors.New("cluster: Redis is unavailable")
+
+// RedisOptions says where Redis is. URL and NodeID are required.
+type RedisOptions struct {
+	// URL of one server: redis://user:password@host:6379/0, rediss:// for TLS.
+	URL string
+	// Prefix is put verbatim in front of every key.
+	Prefix string
+	// NodeID names this process; no other process ever has the same. NewNodeID makes one.
+	NodeID string
+	// Secret is the cluster's secret, at least MinSecret bytes, the same on all nodes. Nil means that it is made once by
+	// whichever node comes first, and kept in Redis.
+	Secret []byte
+	// Timeout bounds one question to Redis, retries included. Zero means DefaultTimeout.
+	Timeout time.Duration
+	// Interval is how often Redis is asked whether it still knows the secret. Zero means DefaultInterval.
+	Interval time.Duration
+	// Logger is told when Redis goes and comes. Nil discards it.
+	Logger *slog.Logger
+}
+
+// State is the condition of the link to Redis at one moment.
+type State struct {
+	// Up says that the last question was answered, and that the secret is known.
+	Up bool
+	// EverUp says that this was so at least once.
+	EverUp bool
+	// Since is when Up last changed; when the cluster was made, if it never did.
+	Since time.Time
+	// Err is why it is not up. Nil when it is up, and before the first attempt.
+	Err error
+}
+
+// Redis is a node's share in a cluster that meets in Redis. It is safe for concurrent use.
+//
+// Two things are kept there: the secret under Prefix + "secret", without an end, and used connection ids under
+// Prefix + "tok:" + id for a minute.
+type Redis struct {
+	client    *redis.Client
+	address   string // for logs: no password
+	prefix    string
+	nodeID    string
+	given     bool   // the secret came with the options and is not kept in Redis
+	candidate []byte // offered as the secret until one is known
+	timeout   time.Duration
+	interval  time.Duration
+	log       *slog.Logger
+	kick      chan struct{} // asks Run for an attempt now
+
+	mu     sync.Mutex // guards secret and state, together: whoever sees Up must find the secret
+	secret []byte
+	state  State
+}
+
+// NewRedis checks the options. It connects to nothing; Run does.
+func NewRedis(o RedisOptions) (*Redis, error) {
+	opt, err := redisurl.Parse(o.URL)
+	if err != nil {
+		return nil, fmt.Errorf("cluster: %w", err)
+	}
+	if o.NodeID == "" {
+		return nil, errors.New("cluster: NodeID is empty; NewNodeID makes one")
+	}
+	if o.Secret != nil && len(o.Secret) < MinSecret {
+		return nil, fmt.Errorf("cluster: the secret has %d bytes; at least %d are needed", len(o.Secret), MinSecret)
+	}
+	c := &Redis{
+		address:   redisurl.Redact(o.URL),
+		prefix:    o.Prefix,
+		nodeID:    o.NodeID,
+		given:     o.Secret != nil,
+		candidate: newSecret(),
+		timeout:   o.Timeout,
+		interval:  o.Interval,
+		log:       o.Logger,
+		kick:      make(chan struct{}, 1),
+		secret:    o.Secret,
+		state:     State{Since: time.Now()},
+	}
+	if c.timeout <= 0 {
+		c.timeout = DefaultTimeout
+	}
+	if c.interval <= 0 {
+		c.interval = DefaultInterval
+	}
+	if c.log == nil {
+		c.log = slog.New(slog.DiscardHandler)
+	}
+	tune(opt, c.timeout)
+	c.client = redis.NewClient(opt)
+	return c, nil
+}
+
+// tune bounds every wait. Retries are ours: the library's would repeat a command after its reply was lost.
+func tune(opt *redis.Options, timeout time.Duration) {
+	opt.MaxRetries = -1
+	opt.DialerRetries = 1
+	opt.DialTimeout = timeout
+	opt.ReadTimeout = timeout
+	opt.WriteTimeout = timeout
+	opt.PoolTimeout = timeout
+	opt.PoolSize = 8 // a question takes less than a millisecond: enough for thousands of new connections a second
+	opt.ContextTimeoutEnabled = true
+	opt.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+}
+
+// Run keeps in touch with Redis until ctx ends: it learns the secret, and offers it again when Redis has come back
+// empty. It may be called once. It returns nil.
+func (c *Redis) Run(ctx context.Context) error {
+	defer c.client.Close()
+	for failures := 0; ; {
+		err := c.contact(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		c.note(err)
+		if err == nil {
+			failures = 0
+		} else {
+			failures++
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(c.pause(failures)):
+		case <-c.kick:
+		}
+	}
+}
+
+// pause is how long to wait before the next contact. All nodes lose Redis at the same moment; chance spreads their return.
+func (c *Redis) pause(failures int) time.Duration {
+	d := c.interval
+	if failures > 0 {
+		d = min(c.interval, 50*time.Millisecond<<min(failures, 10))
+	}
+	return d/2 + rand.N(d/2+1)
+}
+
+// contact makes sure that Redis answers and holds the cluster's secret, and adopts the one it holds.
+// Any part of it may be repeated: offering is SET NX.
+func (c *Redis) contact(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	if c.given {
+		return c.client.Ping(ctx).Err()
+	}
+	offer, _ := c.Secret()
+	if offer == nil {
+		offer = c.candidate
+	}
+	key := c.prefix + "secret"
+	pipe := c.client.Pipeline()
+	pipe.SetNX(ctx, key, offer, 0)
+	held := pipe.Get(ctx, key)
+	if _, err := pipe.Exec(ctx); err != nil {
+		return err
+	}
+	secret, err := held.Bytes()
+	if err != nil {
+		return err
+	}
+	if len(secret) < MinSecret {
+		return fmt.Errorf("the key %s holds %d bytes, and a secret has at least %d; delete the key, or start all nodes with the same --cluster-secret", key, len(secret), MinSecret)
+	}
+	c.adopt(secret)
+	return nil
+}
+
+// adopt takes over the secret that Redis holds. It can differ from the one in use when Redis came back empty and a node
+// that has just started was the first to offer: one secret for all counts for more than which.
+func (c *Redis) adopt(secret []byte) {
+	c.mu.Lock()
+	old := c.secret
+	c.secret = secret
+	c.mu.Unlock()
+	if old != nil && string(old) != string(secret) {
+		c.log.Warn("the cluster has another secret now; connection tokens of the old one are no longer valid")
+	}
+}
+
+// note records the outcome of a contact, and logs when it differs from the last.
+func (c *Redis) note(err error) {
+	c.mu.Lock()
+	was := c.state
+	now := State{Up: err == nil, EverUp: was.EverUp || err == nil, Since: was.Since, Err: err}
+	if now.Up != was.Up {
+		now.Since = time.Now()
+	}
+	c.state = now
+	c.mu.Unlock()
+
+	switch first := was.Err == nil && !was.Up; {
+	case err != nil && (was.Up || first):
+		c.log.Warn("cluster: Redis cannot be reached; trying again until it can", "redis", c.address, "err", err)
+	case err == nil && !was.Up:
+		c.log.Info("cluster: in touch with Redis", "redis", c.address, "after", time.Since(was.Since).Round(time.Millisecond))
+	}
+}
+
+// State is how the link to Redis is now.
+func (c *Redis) State() State {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.state
+}
+
+// NodeID names this process; no other ever has the same.
+func (c *Redis) NodeID() string { return c.nodeID }
+
+// Secret is the cluster's secret. The error wraps ErrUnavailable while it is not known.
+func (c *Redis) Secret() ([]byte, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.secret == nil {
+		return nil, fmt.Errorf("%w: the cluster's secret is not known yet", ErrUnavailable)
+	}
+	return c.secret, nil
+}

@@ -22,7 +22,7 @@ func (t *Table) parseEnvironment(environ []string) ([]given, Problems) {
 	sorted := slices.Sorted(slices.Values(environ))
 	for _, entry := range sorted {
 		name, text, _ := strings.Cut(entry, "=")
-		if !strings.HasPrefix(name, t.Prefix) {
+		if !strings.HasPrefix(name, t.Prefix) || t.ignored(name) {
 			continue
 		}
 		where := name + " in the environment"
@@ -39,6 +39,11 @@ func (t *Table) parseEnvironment(environ []string) ([]given, Problems) {
 		}
 	}
 	return found, problems
+}
+
+// ignored says whether a variable with our prefix is none of our business.
+func (t *Table) ignored(name string) bool {
+	return slices.ContainsFunc(t.Ignore, func(start string) bool { return strings.HasPrefix(name, start) })
 }
 
 // envNames is every variable that means something.

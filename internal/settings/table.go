@@ -13,6 +13,8 @@ type Table struct {
 	About string
 	// Prefix begins the variables of this command: "HUBFLEET_". Variables without it are none of its business.
 	Prefix string
+	// Ignore are beginnings of variables that carry the prefix too, but belong to others.
+	Ignore []string
 	// Config is the setting that names the YAML file; empty for none.
 	Config string
 	// Settings are the rows.

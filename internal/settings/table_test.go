@@ -36,6 +36,7 @@ func newSample(files map[string]string) *sample {
 		Command: "node",
 		About:   "A sample.",
 		Prefix:  "APP_",
+		Ignore:  []string{"APP_TEST_"},
 		Config:  "config",
 		ReadFile: func(name string) ([]byte, error) {
 			if text, ok := files[name]; ok {
@@ -80,7 +81,7 @@ func TestPrecedence(t *testing.T) {
 	})
 	err := s.Load(
 		[]string{"--listen=:3", "-debug", "--redis", "redis://h:1"},
-		[]string{"PATH=/bin", "APP_LISTEN=:2", "APP_KEEP_ALIVE=2s", "APP_CONFIG=node.yaml", "APP_SECRET_FILE=secret.txt"})
+		[]string{"PATH=/bin", "APP_LISTEN=:2", "APP_KEEP_ALIVE=2s", "APP_CONFIG=node.yaml", "APP_TEST_X=1", "APP_SECRET_FILE=secret.txt"})
 	if err != nil {
 		t.Fatal(err)
 	}

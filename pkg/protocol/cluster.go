@@ -78,7 +78,7 @@ func DecodeClusterInvocation(b []byte, inv *ClusterInvocation) error {
 	r := envelope{rest: b, name: "Invocation"}
 	items := r.items(2)
 	inv.Excluded = inv.Excluded[:0]
-	for range r.count("excluded ids", 1) {
+	for range r.count("excluded ids") {
 		inv.Excluded = append(inv.Excluded, r.str("excluded id"))
 		if r.err != nil {
 			break
@@ -191,35 +191,33 @@ func (r *envelope) items(least uint32) uint32 {
 	return n
 }
 
-// count reads the header of an array. A count beyond what the rest can hold, an item being least bytes or more, is
-// refused here, before anybody loops on it or makes room for it.
-func (r *envelope) count(what string, least int) int {
+// count reads the header of an array. The number is a mere claim: whoever loops on it makes room item by item, and
+// ends with the first error.
+func (r *envelope) count(what string) uint32 {
 	if r.err != nil {
 		return 0
 	}
 	n, rest, err := msgp.ReadArrayHeaderBytes(r.rest)
-	return r.bounded(what, n, least, rest, err)
-}
-
-// pairs is count for a map.
-func (r *envelope) pairs(what string) int {
-	if r.err != nil {
-		return 0
-	}
-	n, rest, err := msgp.ReadMapHeaderBytes(r.rest)
-	return r.bounded(what, n, 2, rest, err)
-}
-
-func (r *envelope) bounded(what string, n uint32, least int, rest []byte, err error) int {
-	if err == nil && int64(n) > int64(len(rest)/least) {
-		err = msgp.ErrShortBytes
-	}
 	if err != nil {
 		r.fail(what, err)
 		return 0
 	}
 	r.rest = rest
-	return int(n)
+	return n
+}
+
+// pairs is count for a map.
+func (r *envelope) pairs(what string) uint32 {
+	if r.err != nil {
+		return 0
+	}
+	n, rest, err := msgp.ReadMapHeaderBytes(r.rest)
+	if err != nil {
+		r.fail(what, err)
+		return 0
+	}
+	r.rest = rest
+	return n
 }
 
 func (r *envelope) str(what string) string {

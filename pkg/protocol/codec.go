@@ -11,11 +11,13 @@ type Codec interface {
 	// Next cuts the first whole message off data. It returns the message without its framing and how many bytes
 	// of data it took, framing included; zero when data holds no whole message yet. The error is an *Error.
 	Next(data []byte) (body []byte, n int, err error)
-	// Decode reads one message, as cut off by Next, into m, replacing all that m held.
-	// The error is an *Error whose text is the one ASP.NET Core gives.
+	// Decode reads one message, as cut off by Next, into m, replacing all that m held; after an error m is empty.
+	// A kind of message that this package does not know is no error: its Type is none of the constants, and a
+	// receiver skips it. The error is an *Error whose text is the one ASP.NET Core gives.
 	Decode(body []byte, m *Message) error
 
-	// Append writes m, framed, behind dst. The encoded values in m must be of this codec.
+	// Append writes m, framed, behind dst. The encoded values in m must be of this codec and are not checked.
+	// After an error dst comes back as it was; so it does from the other Append methods.
 	Append(dst []byte, m *Message) ([]byte, error)
 	// AppendInvocation writes an Invocation with Go values for arguments; an empty id means that no answer is wanted.
 	AppendInvocation(dst []byte, id, target string, args []any) ([]byte, error)
@@ -30,6 +32,7 @@ type Codec interface {
 	// Elements splits an encoded array into its encoded elements and appends them to dst.
 	Elements(array []byte, dst [][]byte) ([][]byte, error)
 	// Unmarshal decodes one encoded value into what ptr points to. Nothing in *ptr refers to value afterwards.
+	// The error says which type the value does not fit; its text is for logs and detailed errors.
 	Unmarshal(value []byte, ptr any) error
 }
 

@@ -56,6 +56,7 @@ func TestJSONReadRefuses(t *testing.T) {
 				t.Fatalf("%+v, error %v", m, err)
 			}
 			diff(t, "text", p.want, e.Text)
+			diff(t, "message", Message{}, m)
 		})
 	}
 }

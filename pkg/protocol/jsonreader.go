@@ -8,10 +8,14 @@ import (
 func (jsonCodec) Decode(body []byte, m *Message) error {
 	*m = Message{}
 	r := jsonReader{scanner: scanner{data: body}}
-	if err := r.read(); err != nil {
-		return err
+	err := r.read()
+	if err == nil {
+		err = r.bind(m)
 	}
-	return r.bind(m)
+	if err != nil {
+		*m = Message{}
+	}
+	return err
 }
 
 // jsonReader collects the properties of a message. What they mean depends on the type, which may come last, so they

@@ -116,7 +116,7 @@ func (e *Endpoint) serveWebSocket(w http.ResponseWriter, r *http.Request, identi
 func (e *Endpoint) serveUnnegotiated(w http.ResponseWriter, r *http.Request, identity any) {
 	if err := e.ready(); err != nil {
 		e.refused(ResultUnavailable)
-		unavailable(w, err)
+		unavailable(w)
 		return
 	}
 	e.open(w, r, identity, newConnectionKey().String(), func() {})

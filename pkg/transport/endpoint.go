@@ -34,7 +34,8 @@ type Endpoint struct {
 	// Accept takes over a new connection, and must end it by its Close or Abort. It must not block: it starts a goroutine
 	// and returns. Required.
 	Accept func(c Conn, r *Request)
-	// Ready says why no new client can be served yet (answered with 503 and Retry-After); nil error or nil func: can be.
+	// Ready says why no new client can be served yet (answered with 503 and Retry-After, but not told to the client); nil
+	// error or nil func: they can be.
 	// It is asked on negotiate, and by a WebSocket that comes without negotiation. A token is served whatever it says:
 	// a client whose WebSocket is refused with 503 falls down to lesser transports.
 	Ready func() error
@@ -153,8 +154,8 @@ func reply(w http.ResponseWriter, status int, contentType, body string) {
 	}
 }
 
-// unavailable asks the client to come again in a moment.
-func unavailable(w http.ResponseWriter, err error) {
+// unavailable asks the client to come again in a moment. The reason may name addresses that are nobody's business outside.
+func unavailable(w http.ResponseWriter) {
 	w.Header().Set("Retry-After", "1")
-	reply(w, http.StatusServiceUnavailable, textPlain, "This node cannot take on clients yet: "+err.Error())
+	reply(w, http.StatusServiceUnavailable, textPlain, "This node cannot take on clients at the moment. Try again soon.")
 }

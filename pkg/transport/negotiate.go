@@ -22,7 +22,7 @@ func (e *Endpoint) serveNegotiate(w http.ResponseWriter, r *http.Request) {
 	}
 	if err := e.ready(); err != nil {
 		e.negotiated(ResultUnavailable)
-		unavailable(w, err)
+		unavailable(w)
 		return
 	}
 	version, complaint := negotiateVersion(r.URL.RawQuery)
@@ -41,7 +41,7 @@ func (e *Endpoint) serveNegotiate(w http.ResponseWriter, r *http.Request) {
 	}
 	if err != nil {
 		e.negotiated(ResultUnavailable)
-		unavailable(w, err)
+		unavailable(w)
 		return
 	}
 	e.negotiated(ResultOK)

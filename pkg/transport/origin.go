@@ -14,8 +14,8 @@ func CheckOrigin(origin string) error {
 	if origin == anyOrigin || origin == "null" {
 		return nil
 	}
-	if _, _, ok := splitOrigin(origin); !ok {
-		return fmt.Errorf("%q is not an origin: write scheme://host or scheme://host:port without a path, or * for any", origin)
+	if _, _, ok := splitOrigin(origin); !ok || strings.Contains(origin, "*") {
+		return fmt.Errorf("%q is not an origin: write scheme://host or scheme://host:port without a path or wildcards, or * for any", origin)
 	}
 	return nil
 }
@@ -55,7 +55,7 @@ func (e *Endpoint) originAllowed(origin, host string) bool {
 		return true
 	}
 	scheme, hostPort, ok := splitOrigin(origin)
-	if ok && hostPort == withPort(host, scheme) {
+	if ok && (scheme == "http" || scheme == "https") && hostPort == withPort(host, scheme) {
 		return true
 	}
 	for _, a := range e.AllowedOrigins {

@@ -68,9 +68,17 @@ func (s *socket) send(p []byte) (int, error) {
 	n, err := s.net.Write(p)
 	if err != nil {
 		s.over = true
-		_ = s.shut()
+		s.cut()
 	}
 	return n, err
+}
+
+// cut closes the connection without a farewell of TLS, which would wait for a client that does not read.
+func (s *socket) cut() {
+	if t, ok := s.net.(interface{ NetConn() net.Conn }); ok {
+		_ = t.NetConn().Close()
+	}
+	_ = s.shut()
 }
 
 // Close closes the connection, and returns when no write is under way any more. Those that were fail.

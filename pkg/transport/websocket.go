@@ -179,8 +179,9 @@ func (c *webSocket) Close(err error) {
 // Abort closes the network connection. A Close under way ends at once.
 func (c *webSocket) Abort() {
 	ending := c.ending.Swap(true)
-	_ = c.socket.Close()
+	c.socket.cut()
+	_ = c.socket.Close() // waits for writes under way
 	if !ending {
-		_ = c.ws.CloseNow()
+		_ = c.ws.CloseNow() // nobody else does
 	}
 }

@@ -1,0 +1,185 @@
+package transport
+
+import (
+	"crypto/tls"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/coder/websocket"
+)
+
+func TestWriteDoesNotAllocate(t *testing.T) {
+	s := newSite(t)
+	_, br, conn := s.rawClient(t, "")
+	go func() { _, _ = io.Copy(io.Discard, br) }()
+	lone := []*Frame{text("hello")}
+	several := []*Frame{text("hello"), text(strings.Repeat("x", 1000)), text(strings.Repeat("y", maxJoined))}
+	for name, frames := range map[string][]*Frame{"a lone frame": lone, "joined frames": several} {
+		if n := testing.AllocsPerRun(500, func() {
+			if err := conn.Write(frames); err != nil {
+				t.Fatal(err)
+			}
+		}); n != 0 {
+			t.Errorf("%s: %v allocations per Write", name, n)
+		}
+	}
+	conn.Abort()
+}
+
+func TestReadDoesNotAllocate(t *testing.T) {
+	s := newSite(t)
+	nc, _, conn := s.rawClient(t, "")
+	message, b := []byte(masked(0x81, "hello")), make([]byte, 100)
+	if n := testing.AllocsPerRun(500, func() {
+		if _, err := nc.Write(message); err != nil {
+			t.Fatal(err)
+		}
+		r, err := conn.Next()
+		for err == nil {
+			_, err = r.Read(b)
+		}
+		if err != io.EOF {
+			t.Fatal(err)
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations per message", n)
+	}
+}
+
+// TestIdleConnection guards what makes an idle connection cheap: no HTTP request, no handler and no large buffer survive the
+// upgrade. What is measured is the heap and the stacks of connections with a reader each, the clients' ends of the TCP
+// connections included, which take about 0.5 KiB.
+func TestIdleConnection(t *testing.T) {
+	perConnection := idleCost(t, 1000)
+	t.Logf("%d bytes per idle connection", perConnection)
+	if perConnection > 9<<10 {
+		t.Errorf("%d bytes per idle connection, more than 9 KiB: what keeps a buffer or a request alive?", perConnection)
+	}
+}
+
+func BenchmarkIdleConnection(b *testing.B) {
+	for b.Loop() {
+		b.ReportMetric(float64(idleCost(b, 4000)), "bytes/conn")
+	}
+}
+
+func idleCost(t testing.TB, connections int) int {
+	var readers sync.WaitGroup
+	s := newSite(t)
+	conns := make([]Conn, 0, connections)
+	requests := make([]*Request, 0, connections) // a hub keeps them
+	one := func() {
+		nc, _, conn := s.rawClient(t, masked(0x81, "hello"))
+		_ = nc
+		conns, requests = append(conns, conn), append(requests, receive(t, s.requests))
+		read := make(chan struct{})
+		readers.Go(func() {
+			b := make([]byte, 16)
+			r, err := conn.Next()
+			for err == nil {
+				_, err = r.Read(b)
+			}
+			close(read)
+			_, _ = conn.Next()
+		})
+		<-read
+	}
+	for range 10 { // what is allocated once
+		one()
+	}
+	before := inUse()
+	for range connections {
+		one()
+	}
+	cost := int(inUse()-before) / connections
+	runtime.KeepAlive(requests)
+	for _, c := range conns {
+		c.Abort()
+	}
+	readers.Wait()
+	return cost
+}
+
+func inUse() uint64 {
+	var m runtime.MemStats
+	for range 3 { // finalizers and pools take more than one
+		runtime.GC()
+	}
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc + m.StackInuse
+}
+
+func BenchmarkWrite(b *testing.B) {
+	for name, n := range map[string]int{"one": 1, "ten": 10} {
+		b.Run(name, func(b *testing.B) {
+			s := newSite(b)
+			_, br, conn := s.rawClient(b, "")
+			done := make(chan struct{})
+			go func() { defer close(done); _, _ = io.Copy(io.Discard, br) }()
+			frames := make([]*Frame, n)
+			for i := range frames {
+				frames[i] = text(strings.Repeat("x", 100))
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := conn.Write(frames); err != nil {
+					b.Fatal(err)
+				}
+			}
+			conn.Abort()
+			<-done
+		})
+	}
+}
+
+// Over TLS, where the same server speaks HTTP/2 to whoever asks for it, and closing says goodbye first.
+func TestTLS(t *testing.T) {
+	s := newSite(t)
+	server := httptest.NewUnstartedServer(s.Endpoint)
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	defer server.Close()
+	client := server.Client()
+	response, err := client.Post(server.URL+"/chat/negotiate?negotiateVersion=1", "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, _ := io.ReadAll(response.Body)
+	_ = response.Body.Close()
+	if response.ProtoMajor != 2 || !strings.Contains(string(body), `"WebSockets"`) {
+		t.Errorf("%s: %s", response.Proto, body)
+	}
+	http1 := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: client.Transport.(*http.Transport).TLSClientConfig.RootCAs}}}
+	defer http1.CloseIdleConnections()
+	dial := func() (*websocket.Conn, Conn) {
+		c, _, err := websocket.Dial(t.Context(), server.URL+"/chat", &websocket.DialOptions{HTTPClient: http1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c, s.conn(t)
+	}
+	c, conn := dial()
+	in := messages(t, c)
+	if err := conn.Write([]*Frame{text("a"), text("b")}); err != nil {
+		t.Fatal(err)
+	}
+	if got := receive(t, in); got != "T:ab" {
+		t.Errorf("got %q", got)
+	}
+	conn.Close(nil)
+	for range in {
+	}
+	c, conn = dial() // one that does not read, and must not hold up Abort with TLS's goodbye
+	defer func() { _ = c.CloseNow() }()
+	written := fill(conn)
+	blocked(t, conn)
+	conn.Abort()
+	if receive(t, written) == nil {
+		t.Error("Write succeeded")
+	}
+}

@@ -1,0 +1,68 @@
+package hub
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"time"
+)
+
+// Call is one piece of work that a connection has asked for: an invocation, or one of its lifecycle methods. It is the
+// context.Context of that work, and ends when its stream is cancelled or the server stops hard. The client's leaving does not
+// end it: a send or a group change that has begun is finished. Who wants to know listens to Connection().Done().
+//
+// A Call is safe for concurrent use, and may be used after its method has returned.
+type Call struct {
+	ctx    context.Context
+	conn   *Connection
+	method string
+}
+
+var _ context.Context = (*Call)(nil)
+
+// Deadline, Done, Err and Value make a Call a context.Context.
+func (c *Call) Deadline() (time.Time, bool) { return c.ctx.Deadline() }
+
+// Done is closed when the work shall stop; see Call.
+func (c *Call) Done() <-chan struct{} { return c.ctx.Done() }
+
+// Err says why Done is closed.
+func (c *Call) Err() error { return c.ctx.Err() }
+
+// Value returns what the context holds for key.
+func (c *Call) Value(key any) any { return c.ctx.Value(key) }
+
+// Connection is the connection that asked.
+func (c *Call) Connection() *Connection { return c.conn }
+
+// ConnectionID is the id of the connection that asked.
+func (c *Call) ConnectionID() string { return c.conn.id }
+
+// UserID is the id of the connection's user; empty when it is anonymous.
+func (c *Call) UserID() string { return c.conn.identity.UserID }
+
+// Identity is who the connection is.
+func (c *Call) Identity() Identity { return c.conn.identity }
+
+// Claims are what Options.Authenticate knows of the user. They must not be changed.
+func (c *Call) Claims() map[string]any { return c.conn.identity.Claims }
+
+// Request is the HTTP request that opened the connection; see Connection.Request.
+func (c *Call) Request() *http.Request { return c.conn.Request() }
+
+// Hub is the name of the hub.
+func (c *Call) Hub() string { return c.conn.host.name }
+
+// Method is the name of the method, as it is spelled in Go.
+func (c *Call) Method() string { return c.method }
+
+// Logger logs with the hub, the connection, its user and the method as attributes.
+func (c *Call) Logger() *slog.Logger { return c.conn.log().With("method", c.method) }
+
+// Clients says to whom to send.
+func (c *Call) Clients() CallClients {
+	return CallClients{clients{host: c.conn.host, from: c.conn}}
+}
+
+// Groups changes who is in which group.
+func (c *Call) Groups() Groups { return Groups{host: c.conn.host} }

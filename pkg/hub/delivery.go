@@ -1,0 +1,101 @@
+package hub
+
+import (
+	"errors"
+	"sync"
+
+	"github.com/hubfleet/hubfleet/pkg/protocol"
+	"github.com/hubfleet/hubfleet/pkg/transport"
+)
+
+// maxCodecs is how many hub protocols a server can speak.
+const maxCodecs = 2
+
+// outgoing is one message for many, encoded at most once for each protocol.
+type outgoing struct {
+	frames [maxCodecs]*transport.Frame // by the codec's index in the server; nil where nobody speaks it
+}
+
+// wakeList collects connections that have something new to write, so that a whole batch of messages is queued before the
+// first writer runs: what came together then leaves together.
+type wakeList struct{ conns []*Connection }
+
+var wakeLists = sync.Pool{New: func() any { return &wakeList{conns: make([]*Connection, 0, 64)} }}
+
+// push queues m for c in the protocol that c speaks.
+func (w *wakeList) push(c *Connection, m *outgoing) {
+	f := m.frames[c.codec]
+	if f == nil {
+		c.missingCodec()
+		return
+	}
+	switch c.out.push(f) {
+	case pushWake, pushFull:
+		w.conns = append(w.conns, c)
+	}
+}
+
+// flush starts the writers and gives the list back.
+func (w *wakeList) flush() {
+	for i, c := range w.conns {
+		c.wake()
+		w.conns[i] = nil
+	}
+	w.conns = w.conns[:0]
+	wakeLists.Put(w)
+}
+
+func newWakeList() *wakeList { return wakeLists.Get().(*wakeList) }
+
+// wake starts the writer, or ends the connection if its queue overflowed.
+func (c *Connection) wake() {
+	if c.out.overflowed() {
+		c.end(endSlow, errSlow)
+		return
+	}
+	go c.out.run()
+}
+
+func (o *outbox) overflowed() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.full
+}
+
+var errSlow = errors.New("the client does not read fast enough: its queue is full")
+
+// scratch holds bytes while a message is encoded; what is kept is copied out in its exact size.
+type scratch struct{ buf []byte }
+
+var scratches = sync.Pool{New: func() any { return &scratch{buf: make([]byte, 0, 1024)} }}
+
+// keepScratch is how large a buffer may be and still go back to the pool.
+const keepScratch = 64 * 1024
+
+func (s *scratch) release() {
+	if cap(s.buf) <= keepScratch {
+		s.buf = s.buf[:0]
+		scratches.Put(s)
+	}
+}
+
+var noHead [transport.Headroom]byte
+
+// encode builds a frame from what append writes.
+func encode(codec protocol.Codec, write func(dst []byte) ([]byte, error)) (*transport.Frame, error) {
+	s := scratches.Get().(*scratch)
+	defer s.release()
+	buf, err := write(append(s.buf[:0], noHead[:]...))
+	if err != nil {
+		return nil, err
+	}
+	s.buf = buf
+	return transport.NewFrame(append(make([]byte, 0, len(buf)), buf...), codec.Binary()), nil
+}
+
+// frameOf makes a frame of an encoded message that came from another node.
+func frameOf(codec protocol.Codec, message []byte) *transport.Frame {
+	buf := make([]byte, transport.Headroom+len(message))
+	copy(buf[transport.Headroom:], message)
+	return transport.NewFrame(buf, codec.Binary())
+}

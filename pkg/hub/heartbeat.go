@@ -1,0 +1,195 @@
+package hub
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/hubfleet/hubfleet/pkg/protocol"
+	"github.com/hubfleet/hubfleet/pkg/transport"
+)
+
+// heartbeat pings clients, finds those that are silent, and says goodbye to all when the server stops. It does so for all
+// connections of a server on one goroutine, which exists only while there are connections.
+type heartbeat struct {
+	server *Server
+
+	mu       sync.Mutex
+	members  []*Connection // each knows its place
+	running  bool
+	stopping bool
+	tasks    sync.WaitGroup
+	wakeup   chan struct{} // ends the goroutine's pause early
+	pings    [maxCodecs]*transport.Frame
+}
+
+const (
+	// tick is how often the connections are looked at, as in ASP.NET Core; more often only when a limit is shorter.
+	tick = time.Second
+	// stopTick is how often while the server stops.
+	stopTick = 20 * time.Millisecond
+	// settle is how long after it came a connection is left alone when the server stops: official clients take a Close right
+	// behind the handshake's answer for a failed start, and do not come back.
+	settle = 2 * time.Second
+)
+
+func (b *heartbeat) add(c *Connection) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c.place = len(b.members)
+	b.members = append(b.members, c)
+	if b.running {
+		return
+	}
+	b.running = true
+	b.wakeup = make(chan struct{}, 1)
+	b.tasks.Go(b.run)
+}
+
+func (b *heartbeat) remove(c *Connection) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	last := len(b.members) - 1
+	b.members[c.place] = b.members[last]
+	b.members[c.place].place = c.place
+	b.members[last] = nil
+	b.members = b.members[:last]
+	if last == 0 {
+		b.members = nil
+		b.wake()
+	}
+}
+
+// stop makes the heartbeat say goodbye to everybody, and to who still comes.
+func (b *heartbeat) stop() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.stopping = true
+	b.wake()
+}
+
+// wake ends the pause. b.mu must be held.
+func (b *heartbeat) wake() {
+	if !b.running {
+		return
+	}
+	select {
+	case b.wakeup <- struct{}{}:
+	default: // it is awake
+	}
+}
+
+// connections appends all connections to dst, those in their handshake too.
+func (b *heartbeat) connections(dst []*Connection) []*Connection {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return append(dst, b.members...)
+}
+
+// wait returns when the goroutine has ended, which it does by itself when there are no connections.
+func (b *heartbeat) wait() { b.tasks.Wait() }
+
+func (b *heartbeat) run() {
+	var conns []*Connection
+	pause := time.NewTimer(tick)
+	defer pause.Stop()
+	for {
+		b.mu.Lock()
+		if len(b.members) == 0 {
+			b.running = false
+			b.mu.Unlock()
+			return
+		}
+		stopping := b.stopping
+		conns = append(conns[:0], b.members...)
+		b.mu.Unlock()
+		next := tick
+		if stopping {
+			next = stopTick
+		}
+		now := b.server.clock()
+		for i, c := range conns {
+			if stopping {
+				b.goodbye(c, now)
+			}
+			b.look(c, now)
+			next = min(next, c.host.limits.period())
+			conns[i] = nil
+		}
+		pause.Reset(next)
+		select {
+		case <-pause.C:
+		case <-b.wakeup:
+		}
+	}
+}
+
+// goodbye ends a connection because the server stops, once it has settled.
+func (b *heartbeat) goodbye(c *Connection, now int64) {
+	switch opened := c.opened.Load(); {
+	case opened == 0 && now-c.accepted >= int64(settle):
+		c.conn.Abort() // it does not get through its handshake
+	case opened != 0 && now-opened >= int64(settle):
+		c.end(endShutdown, nil)
+	}
+}
+
+// period is how often a connection with these limits must be looked at.
+func (l Limits) period() time.Duration {
+	p := tick
+	for _, d := range []time.Duration{l.KeepAlive, l.ClientTimeout} {
+		if d > 0 {
+			p = min(p, max(d/4, time.Millisecond))
+		}
+	}
+	return p
+}
+
+var errSilent = &failure{"OperationCanceledException", "Client hasn't sent a message/ping within the configured ClientTimeoutInterval."}
+var errVanished = errors.New("the client no longer answers")
+
+// look does what is due for one connection. The client's silence counts only once it has pinged, and only while we are not
+// ourselves at work on what it sent (SignalR). A client that never pings is asked with the transport's own ping,
+// and is gone when not even that is answered.
+func (b *heartbeat) look(c *Connection, now int64) {
+	l := &c.host.limits
+	if c.opened.Load() == 0 {
+		return // its handshake has a timeout of its own
+	}
+	if l.ClientTimeout > 0 && c.armed.Load() && !c.reading.Load() && now-c.lastBatch.Load() >= int64(l.ClientTimeout) {
+		c.end(endTimeout, errSilent)
+		return
+	}
+	if l.KeepAlive <= 0 {
+		return
+	}
+	if now-c.lastPing.Load() < int64(l.KeepAlive) {
+		return
+	}
+	c.lastPing.Store(now)
+	silent := time.Since(c.conn.LastRead())
+	if l.ClientTimeout > 0 && silent > l.ClientTimeout+l.KeepAlive && !c.reading.Load() {
+		c.end(endVanished, errVanished)
+		return
+	}
+	if silent >= l.KeepAlive {
+		c.conn.Ping()
+	}
+	if c.out.busy() {
+		return // what is being written tells the client as much
+	}
+	switch c.out.push(b.ping(c)) {
+	case pushWake, pushFull:
+		c.wake()
+	}
+}
+
+// ping is the Ping message in the protocol of c, encoded once. Only the heartbeat's goroutine calls it.
+func (b *heartbeat) ping(c *Connection) *transport.Frame {
+	f := b.pings[c.codec]
+	if f == nil {
+		f = c.frame(&protocol.Message{Type: protocol.TypePing})
+		b.pings[c.codec] = f
+	}
+	return f
+}

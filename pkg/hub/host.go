@@ -1,0 +1,122 @@
+package hub
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hubfleet/hubfleet/pkg/transport"
+)
+
+type frame = transport.Frame
+
+// host is one hub as it is mapped on a server: its methods, its connections, and who is addressed by what.
+type host struct {
+	server *Server
+	name   string // on the backplane
+	path   string
+	limits Limits
+	hooks  Hooks
+	log    *slog.Logger
+
+	methods        map[string]*method // by lower-case name
+	exact          map[string]*method // by the name as it is spelled in Go, which spares the conversion
+	onConnected    func(*Call) error
+	onDisconnected func(*Call, error)
+
+	endpoint *transport.Endpoint
+
+	all         audience
+	connections connections
+	channels    channels // groups and users that have members here
+	speakers    [maxCodecs]atomic.Int64
+	acks        acks
+	nodeName    string // of this hub on this node, unique in the cluster; it stands in group commands
+}
+
+// connections finds a connection by its id.
+type connections struct {
+	mu   sync.RWMutex
+	byID map[string]*Connection
+}
+
+func (t *connections) get(id string) *Connection {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.byID[id]
+}
+
+func (t *connections) put(c *Connection) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.byID == nil {
+		t.byID = map[string]*Connection{}
+	}
+	t.byID[c.id] = c
+}
+
+func (t *connections) remove(c *Connection) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.byID, c.id)
+}
+
+// method finds a hub method by the name that a client used, whose case does not matter.
+func (h *host) method(name string) *method {
+	if m := h.exact[name]; m != nil {
+		return m
+	}
+	return h.methods[strings.ToLower(name)]
+}
+
+// registerTimeout bounds the wait for the backplane when a client connects. After it the client is let in all the
+// same: its channels stay wanted, and are subscribed to when the backplane is back.
+const registerTimeout = 5 * time.Second
+
+// register makes c reachable by its id, as its user, and by what is sent to all.
+func (h *host) register(c *Connection) {
+	ctx, cancel := context.WithTimeout(h.server.hard, registerTimeout)
+	defer cancel()
+	h.connections.put(c)
+	h.speakers[c.codec].Add(1)
+	if b := h.server.backplane; b != nil {
+		wanted := append(make([]string, 0, 2), h.name+channelConnection+c.id)
+		if c.identity.UserID != "" {
+			wanted = append(wanted, h.name+channelUser+c.identity.UserID) // one round trip for both
+		}
+		if err := b.Subscribe(ctx, wanted...); err != nil {
+			c.log().Warn("connected while the backplane is away: reachable from this node only until it is back", "error", err)
+		}
+	}
+	if c.identity.UserID != "" {
+		h.channels.join(ctx, h.name+channelUser+c.identity.UserID, c, keepAnyway)
+	}
+	h.all.add(c)
+}
+
+// unregister undoes register, and takes c out of its groups.
+func (h *host) unregister(c *Connection) {
+	h.all.remove(c)
+	for _, channel := range c.leaveAll() {
+		h.channels.leave(channel, c)
+	}
+	if c.identity.UserID != "" {
+		h.channels.leave(h.name+channelUser+c.identity.UserID, c)
+	}
+	h.connections.remove(c)
+	if b := h.server.backplane; b != nil {
+		b.Unsubscribe(h.name + channelConnection + c.id)
+	}
+	h.speakers[c.codec].Add(-1)
+}
+
+func (h *host) channelNames(kind string, names []string) []string {
+	channels := make([]string, len(names))
+	for i, n := range names {
+		channels[i] = h.name + kind + n
+	}
+	return channels
+}

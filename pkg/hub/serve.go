@@ -1,0 +1,317 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/hubfleet/hubfleet/pkg/protocol"
+	"github.com/hubfleet/hubfleet/pkg/transport"
+)
+
+// lifecycleTimeout bounds the context of OnConnected and OnDisconnected.
+const lifecycleTimeout = 30 * time.Second
+
+// accept takes over a connection from the transport.
+func (h *host) accept(conn transport.Conn, r *transport.Request) {
+	if !h.server.enter() {
+		conn.Abort()
+		return
+	}
+	c := &Connection{id: conn.ID(), host: h, conn: conn, request: r, accepted: h.server.clock()}
+	c.identity, _ = r.Identity.(Identity)
+	r.Identity = nil
+	c.out.max = h.limits.MaxQueue
+	c.out.run = c.write
+	go c.serve()
+}
+
+// serve is the life of a connection. It runs on the goroutine that reads from it, and when it returns nothing of the
+// connection is left but invocations that are still running.
+func (c *Connection) serve() {
+	defer c.host.server.leave()
+	c.host.server.beat.add(c)
+	defer c.host.server.beat.remove(c)
+	in := &inbox{limit: c.host.limits.MaxMessageSize}
+	defer in.release()
+	if !c.handshake(in) {
+		return
+	}
+	h := c.host
+	call1(h.hooks.Connected, c.conn.Kind())
+	c.log().Debug("connected", "transport", c.Transport(), "remote", c.request.RemoteAddr)
+
+	connected := c.callConnected()
+	if connected {
+		c.receive(in)
+	}
+	c.finishing.Wait()
+	if connected {
+		c.callDisconnected()
+	}
+	h.unregister(c)
+	// The transport is closed, so the writer ends by itself; nothing of ours may outlive this goroutine.
+	for !c.out.idle(time.Minute) {
+		c.log().Error("the writer of a closed connection does not end")
+	}
+	call3(h.hooks.Disconnected, c.conn.Kind(), c.ending.reason, time.Duration(h.server.clock()-c.opened.Load()))
+	c.log().Debug("disconnected", "reason", c.ending.reason, "error", c.ending.err)
+}
+
+func (c *Connection) callConnected() bool {
+	h := c.host
+	if h.onConnected == nil {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(h.server.hard, lifecycleTimeout)
+	defer cancel()
+	call := &Call{ctx: ctx, conn: c, method: "OnConnected"}
+	err := contain(call, func() error { return h.onConnected(call) })
+	if err == nil {
+		return true
+	}
+	call.Logger().Error("OnConnected failed; the client is refused", "error", err)
+	c.end(endRefused, err)
+	return false
+}
+
+func (c *Connection) callDisconnected() {
+	h := c.host
+	if h.onDisconnected == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), lifecycleTimeout)
+	defer cancel()
+	call := &Call{ctx: ctx, conn: c, method: "OnDisconnected"}
+	if err := contain(call, func() error { h.onDisconnected(call, c.ending.err); return nil }); err != nil {
+		call.Logger().Error("OnDisconnected failed", "error", err)
+	}
+}
+
+// The phases of a handshake. Whoever changes it from shaking may speak to the client.
+const (
+	shaking int32 = iota
+	shaken
+	refused
+)
+
+// handshake reads the handshake request, which must come whole within its timeout, and answers it. It returns false when
+// the connection is over.
+func (c *Connection) handshake(in *inbox) bool {
+	h := c.host
+	var phase atomic.Int32
+	fired := make(chan struct{})
+	timer := time.AfterFunc(h.limits.HandshakeTimeout, func() {
+		defer close(fired)
+		if phase.CompareAndSwap(shaking, refused) {
+			c.refuse("timeout", "Handshake was canceled.")
+		}
+	})
+	defer func() {
+		if !timer.Stop() {
+			<-fired
+		}
+	}()
+	request, why, text := c.readHandshake(in)
+	codec := -1
+	if why == "" {
+		codec, why, text = h.chooseCodec(request, c.conn.Kind())
+	}
+	if why == "" && phase.CompareAndSwap(shaking, shaken) {
+		c.codec = codec
+		return c.open()
+	}
+	if phase.CompareAndSwap(shaking, refused) {
+		c.refuse(why, text)
+	}
+	return false
+}
+
+// readHandshake returns the request, or why there is none and what to tell the client.
+func (c *Connection) readHandshake(in *inbox) (request protocol.HandshakeRequest, why, text string) {
+	for {
+		r, err := c.conn.Next()
+		if err != nil {
+			return request, "closed", ""
+		}
+		for more := true; more; {
+			more, err = in.fill(r)
+			if err != nil {
+				return request, "closed", ""
+			}
+			request, n, err := protocol.ParseHandshakeRequest(in.window())
+			if err != nil {
+				text := explain("An unexpected error occurred during connection handshake.", invalidData(err.Error()), c.host.limits.DetailedErrors)
+				return request, "malformed", text
+			}
+			if n > 0 {
+				in.take(n)
+				return request, "", ""
+			}
+			if in.overflowed() {
+				return request, "too_big", "Handshake was canceled."
+			}
+		}
+	}
+}
+
+func (h *host) chooseCodec(r protocol.HandshakeRequest, kind transport.Kind) (codec int, why, text string) {
+	for i, p := range h.server.codecs {
+		if !strings.EqualFold(p.Name(), r.Protocol) {
+			continue
+		}
+		switch {
+		case r.Version > protocol.MaxVersion:
+			return -1, "version", fmt.Sprintf("The server does not support version %d of the '%s' protocol.", r.Version, p.Name())
+		case p.Binary() && kind == transport.ServerSentEvents:
+			return -1, "format", fmt.Sprintf("Cannot use the '%s' protocol on the current transport. The transport does not support 'Binary' transfer format.", p.Name())
+		}
+		return i, "", ""
+	}
+	return -1, "protocol", fmt.Sprintf("The protocol '%s' is not supported.", r.Protocol)
+}
+
+// refuse ends a connection that did not get through its handshake. An empty text means that nobody is there to read it.
+func (c *Connection) refuse(why, text string) {
+	c.log().Debug("handshake failed", "reason", why, "answer", text)
+	call1(c.host.hooks.HandshakeFailed, why)
+	if text == "" {
+		c.conn.Abort()
+		return
+	}
+	if err := c.conn.Write([]*transport.Frame{handshakeReply(text, false)}); err != nil {
+		c.conn.Abort()
+		return
+	}
+	c.conn.Close(nil)
+}
+
+func handshakeReply(errText string, binary bool) *transport.Frame {
+	buf := protocol.AppendHandshakeResponse(make([]byte, transport.Headroom, 128), errText)
+	return transport.NewFrame(buf, binary)
+}
+
+// open registers the connection and then answers the handshake. In this order: once the client knows that it is connected,
+// nothing that is sent to it, its user or everyone can be missed. What comes earlier waits behind the answer.
+func (c *Connection) open() bool {
+	if c.protocol().Binary() {
+		c.conn.SetBinary()
+	}
+	now := c.host.server.clock()
+	c.lastPing.Store(now)
+	c.lastBatch.Store(now)
+	c.opened.Store(now)
+	c.out.hold()
+	c.host.register(c)
+	err := c.conn.Write([]*transport.Frame{handshakeReply("", c.protocol().Binary())})
+	if err != nil {
+		c.out.discard()
+		c.out.release()
+		c.end(endTransport, err)
+		c.finishing.Wait()
+		c.host.unregister(c)
+		call1(c.host.hooks.HandshakeFailed, "closed")
+		return false
+	}
+	if c.out.release() {
+		go c.out.run()
+	}
+	return true
+}
+
+// receive reads and dispatches messages until the connection ends.
+func (c *Connection) receive(in *inbox) {
+	if !c.process(in) {
+		return
+	}
+	for {
+		in.rest()
+		r, err := c.conn.Next()
+		if err == nil {
+			err = c.consume(in, r)
+			if err == nil {
+				continue
+			}
+		}
+		c.readFailed(in, err)
+		return
+	}
+}
+
+var errEnded = errors.New("hub: the connection has ended")
+
+// consume dispatches all that r has.
+func (c *Connection) consume(in *inbox, r io.Reader) error {
+	for {
+		more, err := in.fill(r)
+		if err != nil {
+			return err
+		}
+		if !c.process(in) {
+			return errEnded
+		}
+		if !more {
+			return nil
+		}
+	}
+}
+
+func (c *Connection) readFailed(in *inbox, err error) {
+	switch {
+	case err == errEnded: // whoever ended it has said why
+	case errors.Is(err, io.EOF) && in.len() == 0:
+		c.end(endClient, nil)
+	case errors.Is(err, io.EOF):
+		c.end(endClient, invalidData("Connection terminated while reading a message."))
+	default:
+		c.end(endTransport, err)
+	}
+}
+
+// process dispatches the whole messages in the inbox. It returns false when the connection is over.
+func (c *Connection) process(in *inbox) bool {
+	c.reading.Store(true)
+	defer func() {
+		c.lastBatch.Store(c.host.server.clock())
+		c.reading.Store(false)
+	}()
+	codec := c.protocol()
+	messages, size := 0, 0
+	defer func() {
+		if messages > 0 {
+			call2(c.host.hooks.Received, messages, size)
+		}
+	}()
+	var m protocol.Message
+	for {
+		body, n, err := codec.Next(in.window())
+		if err == nil && n > 0 {
+			messages, size = messages+1, size+n
+			if err = codec.Decode(body, &m); err == nil {
+				err = c.dispatch(&m)
+			}
+		}
+		if err != nil {
+			if err != errEnded {
+				c.log().Info("the client broke the protocol", "error", err)
+				c.end(endProtocol, invalidData(err.Error()))
+			}
+			return false
+		}
+		if n == 0 {
+			break
+		}
+		in.take(n)
+	}
+	if in.overflowed() {
+		err := fmt.Sprintf("The maximum message size of %dB was exceeded. The message size can be configured in AddHubOptions.", in.limit)
+		c.log().Info("the client sent too large a message", "max_message_size", in.limit)
+		c.end(endTooBig, invalidData(err))
+		return false
+	}
+	return true
+}

@@ -1,0 +1,318 @@
+package hub
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/http"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hubfleet/hubfleet/pkg/protocol"
+	"github.com/hubfleet/hubfleet/pkg/transport"
+)
+
+// Server serves hubs to SignalR clients. It is an http.Handler; mount it where the hubs' paths are. It is safe for
+// concurrent use.
+type Server struct {
+	options   Options
+	limits    Limits
+	invalid   error // what is wrong with options; Map says so
+	log       *slog.Logger
+	codecs    []protocol.Codec
+	backplane Backplane
+	tokens    *transport.Tokens
+	epoch     time.Time
+
+	hard     context.Context // ends when running calls shall stop
+	stopHard context.CancelFunc
+	beat     heartbeat
+	wakes    wakes
+
+	mu       sync.RWMutex
+	byPath   map[string]*host
+	byName   map[string]*host
+	broken   map[string]error // paths whose hub could not be mapped
+	stopping bool
+	work     sync.WaitGroup // connections and the calls they have started
+}
+
+// NewServer returns a server without hubs. It starts nothing: goroutines exist only while there are connections.
+// Invalid options are reported by Map.
+func NewServer(o Options) *Server {
+	s := &Server{
+		options:   o,
+		limits:    o.Limits.withDefaults(defaultLimits()),
+		invalid:   o.Limits.validate(),
+		log:       o.Logger,
+		codecs:    []protocol.Codec{protocol.JSON},
+		backplane: o.Backplane,
+		epoch:     time.Now(),
+		byPath:    map[string]*host{},
+		byName:    map[string]*host{},
+		broken:    map[string]error{},
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.options.NodeName == "" {
+		s.options.NodeName, _ = os.Hostname()
+	}
+	s.hard, s.stopHard = context.WithCancel(context.Background())
+	s.beat.server = s
+	s.tokens = newTokens(o.Cluster)
+	if s.backplane != nil {
+		s.backplane.Attach(s.deliver, s.flush)
+	}
+	return s
+}
+
+// newTokens signs connection tokens with the cluster's secret, or with one of this process.
+func newTokens(c Cluster) *transport.Tokens {
+	if c != nil {
+		return transport.NewTokens(c.NodeID(), c.Secret)
+	}
+	secret := make([]byte, 32)
+	rand.Read(secret)
+	return transport.NewTokens(randomName(), func() ([]byte, error) { return secret, nil })
+}
+
+func randomName() string {
+	var b [16]byte
+	rand.Read(b[:])
+	return hex.EncodeToString(b[:])
+}
+
+// clock is the time since the server was made, in nanoseconds. It is never 0, which stands for "not yet".
+func (s *Server) clock() int64 { return 1 + int64(time.Since(s.epoch)) }
+
+// Map makes a hub available at a path such as "/chat". The hub is one value that serves all connections: a pointer to a struct or a
+// struct, whose exported methods with *Call as first parameter are what clients can invoke.
+//
+// The error names the method and the rule that it breaks. It need not be looked at: a path whose hub could not be mapped
+// answers every request with it. Map all hubs before serving.
+func (s *Server) Map(path string, hub any, options ...HubOptions) error {
+	var o HubOptions
+	if len(options) > 0 {
+		o = options[0]
+	}
+	h, err := s.newHost(path, hub, o)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err == nil {
+		err = s.conflict(h)
+	}
+	if err != nil {
+		s.log.Error("hub not mapped", "path", path, "error", err)
+		if s.byPath[path] == nil {
+			s.broken[path] = err
+		}
+		return err
+	}
+	s.byPath[h.path], s.byName[h.name] = h, h
+	if s.backplane != nil {
+		s.subscribeStanding(h)
+	}
+	return nil
+}
+
+// subscribeStanding makes the hub's standing channels wanted. They are subscribed to when the backplane is there, which its
+// owner knows; nobody waits for it here.
+func (s *Server) subscribeStanding(h *host) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_ = s.backplane.Subscribe(ctx, h.standing()...) // its error is that ctx has ended; the channels stay wanted
+}
+
+func (s *Server) conflict(h *host) error {
+	if s.byPath[h.path] != nil {
+		return fmt.Errorf("hub: path %q has a hub already", h.path)
+	}
+	if s.byName[h.name] != nil {
+		return fmt.Errorf("hub: a hub named %q is mapped already, at %q; give one of them another HubOptions.Name", h.name, s.byName[h.name].path)
+	}
+	return nil
+}
+
+func (s *Server) newHost(path string, value any, o HubOptions) (*host, error) {
+	h := &host{server: s, path: path, name: o.Name, limits: o.Limits.withDefaults(s.limits)}
+	if err := errors.Join(s.invalid, o.Limits.validate(), checkPath(path), h.describe(value)); err != nil {
+		return nil, err
+	}
+	if h.name == "" {
+		h.name = typeName(value)
+	}
+	if h.name == "" || strings.Contains(h.name, ":") {
+		return nil, fmt.Errorf("hub: %q cannot be a hub's name: it must not be empty, nor contain a colon; set HubOptions.Name", h.name)
+	}
+	h.nodeName = s.options.NodeName + "_" + randomName()
+	h.log = s.log.With("hub", h.name)
+	h.channels.backplane = s.backplane
+	if s.options.Hooks != nil {
+		h.hooks = s.options.Hooks(h.name, h.methodNames())
+	}
+	h.endpoint = s.newEndpoint(h)
+	return h, nil
+}
+
+func checkPath(path string) error {
+	if !strings.HasPrefix(path, "/") || (len(path) > 1 && strings.HasSuffix(path, "/")) {
+		return fmt.Errorf("hub: %q cannot be a hub's path: it must begin with a slash, and not end with one", path)
+	}
+	return nil
+}
+
+func typeName(value any) string {
+	t := reflect.TypeOf(value)
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	return t.Name()
+}
+
+func (h *host) methodNames() []string {
+	names := make([]string, 0, len(h.exact))
+	for n := range h.exact {
+		names = append(names, n)
+	}
+	return names
+}
+
+func (s *Server) newEndpoint(h *host) *transport.Endpoint {
+	e := &transport.Endpoint{
+		Path:           h.path,
+		Tokens:         s.tokens,
+		Accept:         h.accept,
+		Ready:          s.ready,
+		AllowedOrigins: s.options.AllowedOrigins,
+		SendTimeout:    h.limits.SendTimeout,
+		Hooks:          transport.Hooks{Negotiated: h.hooks.Negotiated, Refused: h.hooks.Refused},
+	}
+	if s.options.Cluster != nil {
+		e.Claim = s.options.Cluster.Claim
+	}
+	if auth := s.options.Authenticate; auth != nil {
+		e.Authenticate = func(r *http.Request) (any, error) { return auth(r) }
+	}
+	return e
+}
+
+// ready says why no client can be taken on.
+func (s *Server) ready() error {
+	s.mu.RLock()
+	stopping := s.stopping
+	s.mu.RUnlock()
+	if stopping {
+		return ErrServerClosed
+	}
+	if s.options.Cluster != nil {
+		if _, err := s.options.Cluster.Secret(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ServeHTTP serves the hubs at their paths; any other path is answered with 404.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	path := strings.TrimSuffix(strings.TrimSuffix(r.URL.Path, "/"), "/negotiate")
+	if path == "" {
+		path = "/"
+	}
+	s.mu.RLock()
+	h, err := s.byPath[path], s.broken[path]
+	s.mu.RUnlock()
+	switch {
+	case h != nil:
+		h.endpoint.ServeHTTP(w, r)
+	case err != nil:
+		http.Error(w, "The hub at this path could not be mapped: "+err.Error(), http.StatusInternalServerError)
+	default:
+		http.NotFound(w, r)
+	}
+}
+
+// Hub returns the hub at a path for use from outside its methods; nil if no hub is mapped there.
+func (s *Server) Hub(path string) *Context {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if h := s.byPath[path]; h != nil {
+		return &Context{host: h}
+	}
+	return nil
+}
+
+// enter counts a goroutine that Shutdown waits for; it returns false once the server is stopping.
+func (s *Server) enter() bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.stopping {
+		return false
+	}
+	s.work.Add(1)
+	return true
+}
+
+func (s *Server) leave() { s.work.Done() }
+
+// lastWait is how long Shutdown, when its time is up, gives goodbyes and calls to end, once each.
+const lastWait = 500 * time.Millisecond
+
+// Shutdown ends the server: it takes no new connections, closes those it has in such a way that clients reconnect, and waits for
+// them and for running calls. When ctx ends first, what is left is cut off within a second, and the error wraps that of ctx;
+// a call that does not heed the end of its context is left behind. The backplane must stay until Shutdown has returned.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	s.stopping = true
+	hosts := slices.Collect(maps.Values(s.byPath))
+	s.mu.Unlock()
+	s.beat.stop()
+	gone := make(chan struct{})
+	go func() {
+		s.work.Wait()
+		s.beat.wait()
+		close(gone)
+	}()
+	var err error
+	select {
+	case <-gone:
+	case <-ctx.Done():
+		err = s.cutOff(gone, ctx.Err())
+	}
+	s.stopHard()
+	for _, h := range hosts {
+		if s.backplane != nil {
+			s.backplane.Unsubscribe(h.standing()...)
+		}
+	}
+	return err
+}
+
+// cutOff ends what is left: with a goodbye to those who read it, and without one to the others.
+func (s *Server) cutOff(gone <-chan struct{}, cause error) error {
+	conns := s.beat.connections(nil)
+	for _, c := range conns {
+		c.end(endShutdown, nil)
+	}
+	s.stopHard()
+	select {
+	case <-gone:
+	case <-time.After(lastWait):
+		for _, c := range conns {
+			c.conn.Abort()
+		}
+		select {
+		case <-gone:
+		case <-time.After(lastWait):
+		}
+	}
+	return fmt.Errorf("hub: %d connections were cut off: %w", len(conns), cause)
+}

@@ -3,12 +3,16 @@ package backplane
 import (
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 )
 
+// maxReasons bounds the lines about one outage.
+const maxReasons = 5
+
 // health knows which of the links to Redis work, and is the only one that logs about it: one line when the whole is lost
-// (again only if the reason changes), one when it is back.
+// for each reason that there is, however many attempts are made, and one when it is back.
 type health struct {
 	log    *slog.Logger
 	onTurn func(up bool)
@@ -19,7 +23,7 @@ type health struct {
 	downs  int     // how many of them are not nil
 	since  time.Time
 	everUp bool
-	logged string // the reason last logged since the links were up
+	logged []string // the reasons logged since the links were up
 }
 
 func newHealth(o RedisOptions, server string, links int) *health {
@@ -41,8 +45,8 @@ func (h *health) down(link int, err error) {
 	if turned {
 		h.since = time.Now()
 	}
-	if text := err.Error(); !errors.Is(err, errStopped) && text != h.logged {
-		h.logged = text
+	if text := err.Error(); !errors.Is(err, errStopped) && len(h.logged) < maxReasons && !slices.Contains(h.logged, text) {
+		h.logged = append(h.logged, text)
 		what := "cannot reach Redis; trying again until it answers"
 		if h.everUp {
 			what = "lost Redis; trying again until it answers"
@@ -70,7 +74,7 @@ func (h *health) up(link int) {
 		} else {
 			h.log.Info("connected to Redis", "redis", h.server)
 		}
-		h.since, h.everUp, h.logged = now, true, ""
+		h.since, h.everUp, h.logged = now, true, nil
 	}
 	h.mu.Unlock()
 	if turned && h.onTurn != nil {

@@ -26,6 +26,8 @@ var (
 	errGap      = errors.New("Redis confirmed something else than what was asked")
 )
 
+const noAnswer = "it does not answer"
+
 // linkError says in plain words why Redis cannot be used. The words have no port of ours or other detail that changes from
 // one attempt to the next, so that equal causes have equal texts and are logged once.
 type linkError struct {
@@ -47,6 +49,9 @@ func (d *dialer) explain(err error) error {
 		text = d.explainReply(reply.Error())
 	} else {
 		text = explainNetwork(err)
+		if text == noAnswer && d.opt.TLSConfig != nil {
+			text += "; is this a port for TLS?" // a plain port takes the handshake for an unfinished command
+		}
 	}
 	return &linkError{server: d.name, text: text, cause: err}
 }
@@ -55,8 +60,6 @@ func (d *dialer) explainReply(reply string) string {
 	switch {
 	case strings.Contains(reply, "WRONGPASS"), strings.Contains(reply, "invalid password"):
 		return "it refused the user name or password; check them in the URL"
-	case strings.Contains(reply, "without any password configured"), strings.Contains(reply, "no password is set"):
-		return "it has no password set, but the URL has one; remove it"
 	case strings.Contains(reply, "NOAUTH"):
 		return "it requires a password; put it in the URL (redis://user:password@host)"
 	case strings.Contains(reply, "DB index is out of range"), strings.Contains(reply, "invalid DB index"):
@@ -99,7 +102,7 @@ func explainNetwork(err error) string {
 		return "the connection was closed"
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded),
 		errors.As(err, &netError) && netError.Timeout():
-		return "it does not answer"
+		return noAnswer
 	}
 	return err.Error()
 }

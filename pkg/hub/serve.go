@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -119,7 +119,10 @@ func (c *Connection) handshake(in *inbox) bool {
 	request, why, text := c.readHandshake(in)
 	codec := -1
 	if why == "" {
-		codec, why, text = h.chooseCodec(request, c.conn.Kind())
+		chosen, err := request.Choose(h.server.codecs, c.conn.Kind() != transport.ServerSentEvents)
+		if codec = slices.Index(h.server.codecs, chosen); err != nil {
+			why, text = "unsupported", err.Error()
+		}
 	}
 	if why == "" && phase.CompareAndSwap(shaking, shaken) {
 		c.codec = codec
@@ -157,22 +160,6 @@ func (c *Connection) readHandshake(in *inbox) (request protocol.HandshakeRequest
 			}
 		}
 	}
-}
-
-func (h *host) chooseCodec(r protocol.HandshakeRequest, kind transport.Kind) (codec int, why, text string) {
-	for i, p := range h.server.codecs {
-		if !strings.EqualFold(p.Name(), r.Protocol) {
-			continue
-		}
-		switch {
-		case r.Version > protocol.MaxVersion:
-			return -1, "version", fmt.Sprintf("The server does not support version %d of the '%s' protocol.", r.Version, p.Name())
-		case p.Binary() && kind == transport.ServerSentEvents:
-			return -1, "format", fmt.Sprintf("Cannot use the '%s' protocol on the current transport. The transport does not support 'Binary' transfer format.", p.Name())
-		}
-		return i, "", ""
-	}
-	return -1, "protocol", fmt.Sprintf("The protocol '%s' is not supported.", r.Protocol)
 }
 
 // refuse ends a connection that did not get through its handshake. An empty text means that nobody is there to read it.

@@ -16,9 +16,6 @@ const (
 	TypeSequence         Type = 9
 )
 
-// MaxVersion is the highest version of the hub protocol that is spoken here.
-const MaxVersion = 2
-
 // Message is one hub message of any type; Type says which of the fields mean something.
 //
 // The values that a client sends (Arguments, Item, Result) stay encoded: only the hub knows the Go types to

@@ -1,0 +1,131 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// Bounds of the HTTP servers. There is no bound on a whole request or response: connections are meant to last.
+const (
+	readHeaderTimeout = 10 * time.Second
+	idleTimeout       = 2 * time.Minute
+	maxHeaderBytes    = 64 << 10 // tokens with many claims are a few KiB
+)
+
+// Run serves until ctx ends or something fails, then stops, from the outside in: the node says that it is not ready, takes
+// no new clients, says goodbye to those it has in such a way that they reconnect elsewhere, and leaves the backplane last.
+// It returns within DrainTimeout, and nothing of the node is left then. The error is nil after a clean stop.
+func (n *Node) Run(ctx context.Context) error {
+	if err := n.Listen(); err != nil {
+		return err
+	}
+	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopBackground()
+	var parts sync.WaitGroup
+	failed := make(chan error, 4) // one for each part, so that none waits to be heard
+
+	if n.backplane != nil {
+		parts.Go(func() { report(failed, "backplane", n.backplane.Run(background)) })
+		parts.Go(func() { report(failed, "cluster", n.cluster.Run(background)) })
+	}
+	servers := servers{clients: n.serve(background, n.mux)}
+	parts.Go(func() { report(failed, "clients", listenOn(servers.clients, n.clients)) })
+	if n.admin != nil {
+		servers.admin = n.serve(background, n.adminHandler())
+		parts.Go(func() { report(failed, "admin", listenOn(servers.admin, n.admin)) })
+	}
+	n.config.Logger.Info("serving", "listen", n.Addr().String(), "admin", n.adminText(), "version", n.config.Version)
+
+	var err error
+	select {
+	case <-ctx.Done():
+		n.config.Logger.Info("stopping", "within", n.config.DrainTimeout)
+	case err = <-failed:
+		n.config.Logger.Error("stopping, because a part has failed", "err", err)
+	}
+	err = errors.Join(err, n.drain(servers.clients))
+	stopBackground()
+	servers.end()
+	parts.Wait()
+	return err
+}
+
+// servers are the HTTP servers of a node.
+type servers struct{ clients, admin *http.Server }
+
+// endTimeout bounds the wait for requests that were told to end.
+const endTimeout = time.Second
+
+// end closes both, and waits for what they still serve; the contexts of all requests have ended by now.
+func (s servers) end() {
+	ctx, cancel := context.WithTimeout(context.Background(), endTimeout)
+	defer cancel()
+	for _, server := range []*http.Server{s.clients, s.admin} {
+		if server != nil && server.Shutdown(ctx) != nil {
+			_ = server.Close()
+		}
+	}
+}
+
+func (n *Node) adminText() string {
+	if n.admin == nil {
+		return Off
+	}
+	return n.admin.Addr().String()
+}
+
+// report hands on the failure of a part.
+func report(failed chan<- error, what string, err error) {
+	if err != nil {
+		failed <- fmt.Errorf("node: %s: %w", what, err)
+	}
+}
+
+// serve makes an HTTP server whose requests end with ctx.
+func (n *Node) serve(ctx context.Context, h http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: readHeaderTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+		ErrorLog:          slog.NewLogLogger(n.config.Logger.Handler(), slog.LevelDebug), // what it says is about clients' faults
+	}
+}
+
+// listenOn serves a listener until the server is closed; that is no error.
+func listenOn(s *http.Server, l net.Listener) error {
+	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("listening on %s: %w", l.Addr(), err)
+	}
+	return nil
+}
+
+// drain ends the service to clients. Part of the time is kept back for what comes after it.
+func (n *Node) drain(clients *http.Server) error {
+	n.stopping.Store(true)
+	keep := min(2*time.Second, n.config.DrainTimeout/4)
+	// A context of its own: the one of Run may be over already.
+	ctx, cancel := context.WithTimeout(context.Background(), n.config.DrainTimeout-keep)
+	defer cancel()
+
+	// The listener closes first. A client that comes back at once is then sent to another node by the balancer; a refusal
+	// by this one would cost it a delay.
+	var requests sync.WaitGroup
+	requests.Go(func() { _ = clients.Shutdown(ctx) }) // what is left when ctx ends is closed by end
+	began := time.Now()
+	err := n.hubs.Shutdown(ctx)
+	requests.Wait()
+	if err != nil {
+		n.config.Logger.Error("the time to stop was too short", "err", err)
+		return fmt.Errorf("node: stopping: %w", err)
+	}
+	n.config.Logger.Info("drained", "after", time.Since(began).Round(time.Millisecond))
+	return nil
+}

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"github.com/hubfleet/hubfleet/pkg/hub"
+)
+
+// The methods of clients that the hub calls.
+const (
+	receiveMessage = "ReceiveMessage" // (user, message)
+	systemMessage  = "SystemMessage"  // (text)
+)
+
+// ChatHub is the sample hub. The type's name is the hub's name on the backplane, where an ASP.NET Core hub of the same
+// name can join it.
+type ChatHub struct {
+	node string
+}
+
+// SendMessage sends to everyone.
+func (h *ChatHub) SendMessage(c *hub.Call, user, message string) error {
+	return c.Clients().All().Send(c, receiveMessage, user, message)
+}
+
+// SendToOthers sends to everyone but the caller.
+func (h *ChatHub) SendToOthers(c *hub.Call, user, message string) error {
+	return c.Clients().Others().Send(c, receiveMessage, user, message)
+}
+
+// SendToUser sends to all connections of a user.
+func (h *ChatHub) SendToUser(c *hub.Call, userID, user, message string) error {
+	return c.Clients().User(userID).Send(c, receiveMessage, user, message)
+}
+
+// SendToConnection sends to one connection.
+func (h *ChatHub) SendToConnection(c *hub.Call, connectionID, user, message string) error {
+	return c.Clients().Client(connectionID).Send(c, receiveMessage, user, message)
+}
+
+// JoinRoom makes the caller a member of a room, and tells all members, the caller included.
+func (h *ChatHub) JoinRoom(c *hub.Call, room string) error {
+	if err := checkRoom(room); err != nil {
+		return err
+	}
+	if err := c.Groups().Add(c, c.ConnectionID(), room); err != nil {
+		return err
+	}
+	return c.Clients().Group(room).Send(c, systemMessage, c.ConnectionID()+" joined "+room)
+}
+
+// LeaveRoom ends the caller's membership, and tells those who stay.
+func (h *ChatHub) LeaveRoom(c *hub.Call, room string) error {
+	if err := checkRoom(room); err != nil {
+		return err
+	}
+	if err := c.Groups().Remove(c, c.ConnectionID(), room); err != nil {
+		return err
+	}
+	return c.Clients().Group(room).Send(c, systemMessage, c.ConnectionID()+" left "+room)
+}
+
+// SendToRoom sends to all members of a room; one need not be a member.
+func (h *ChatHub) SendToRoom(c *hub.Call, room, user, message string) error {
+	if err := checkRoom(room); err != nil {
+		return err
+	}
+	return c.Clients().Group(room).Send(c, receiveMessage, user, message)
+}
+
+// checkRoom tells the client what a room's name must be.
+func checkRoom(room string) error {
+	if room == "" {
+		return hub.Errorf("A room must have a name.")
+	}
+	return nil
+}
+
+// Echo returns the value as it came, without looking at it.
+func (h *ChatHub) Echo(_ *hub.Call, value hub.Raw) (hub.Raw, error) { return value, nil }
+
+// identity is the answer of WhoAmI.
+type identity struct {
+	ConnectionID string  `json:"connectionId"`
+	UserID       *string `json:"userId"` // null for an anonymous caller
+	Node         string  `json:"node"`
+	Transport    string  `json:"transport"`
+}
+
+// WhoAmI says how the caller is connected.
+func (h *ChatHub) WhoAmI(c *hub.Call) (identity, error) {
+	who := identity{ConnectionID: c.ConnectionID(), Node: h.node, Transport: c.Connection().Transport()}
+	if user := c.UserID(); user != "" {
+		who.UserID = &user
+	}
+	return who, nil
+}
+
+// Fail fails with a message that is meant for the caller.
+func (h *ChatHub) Fail(_ *hub.Call, message string) error { return &hub.Error{Message: message} }

@@ -1,0 +1,217 @@
+package main
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/hubfleet/hubfleet/internal/redisurl"
+	"github.com/hubfleet/hubfleet/internal/settings"
+	"github.com/hubfleet/hubfleet/pkg/auth"
+	"github.com/hubfleet/hubfleet/pkg/cluster"
+	"github.com/hubfleet/hubfleet/pkg/hub"
+	"github.com/hubfleet/hubfleet/pkg/node"
+	"github.com/hubfleet/hubfleet/pkg/transport"
+)
+
+// envPrefix begins the name of every variable.
+const envPrefix = "HUBFLEET_"
+
+// The log formats.
+const (
+	formatText = "text"
+	formatJSON = "json"
+)
+
+// config is every setting of the command. Its table is the one place that says what there is.
+type config struct {
+	table *settings.Table
+
+	listen, adminListen string
+	adminToken          []byte
+	drainTimeout        time.Duration
+
+	redis, redisPrefix, nodeName string
+	clusterSecret                []byte
+
+	allowedOrigins         []string
+	jwtSecret              []byte
+	jwtIssuer, jwtAudience string
+
+	handshakeTimeout, keepAlive, clientTimeout time.Duration
+	maxMessageSize                             int64
+	detailedErrors                             bool
+
+	demo, version       bool
+	logLevel, logFormat string
+	file                string
+}
+
+// newConfig makes the table. terminal is whether a person reads the log.
+func newConfig(terminal bool) *config {
+	c := &config{logFormat: formatJSON}
+	if terminal {
+		c.logFormat = formatText
+	}
+	c.table = &settings.Table{
+		Command: "node",
+		About:   "node runs one node of a Hubfleet cluster: SignalR hubs behind any load balancer, joined by Redis. With no flags at all it serves a chat on http://localhost:8080 and needs nothing else.",
+		Prefix:  envPrefix,
+		Ignore:  []string{envPrefix + "TEST_"}, // for the tests of the project
+		Config:  "config",
+	}
+	c.table.Settings = append(c.table.Settings, c.listeners()...)
+	c.table.Settings = append(c.table.Settings, c.cluster()...)
+	c.table.Settings = append(c.table.Settings, c.security()...)
+	c.table.Settings = append(c.table.Settings, c.limits()...)
+	c.table.Settings = append(c.table.Settings, c.rest()...)
+	return c
+}
+
+func (c *config) listeners() []settings.Setting {
+	const group = "Listening and stopping"
+	return []settings.Setting{
+		{Name: "listen", Group: group, Value: settings.StringFunc(&c.listen, "address", node.CheckAddress), Default: node.DefaultListen,
+			Usage: "Where clients connect: the hub at " + hubPath + ", and with --demo / and /demo/"},
+		{Name: "admin-listen", Group: group, Value: settings.StringFunc(&c.adminListen, "address", checkAdminListen), Default: node.DefaultAdminListen,
+			Usage: `/metrics, /healthz, /readyz and /debug/pprof; "off" for none. When the address is not loopback, all but the first three need --admin-token, and do not exist without one`},
+		{Name: "admin-token", Group: group, Value: settings.Bytes(&c.adminToken, 16), Secret: true, DefaultText: "none",
+			Usage: "What requests to the admin listener bring in Authorization: Bearer"},
+		{Name: "drain-timeout", Group: group, Value: settings.Duration(&c.drainTimeout), Default: node.DefaultDrainTimeout.String(),
+			Usage: "The whole time from SIGTERM to exit; less when nothing is left to wait for"},
+	}
+}
+
+func (c *config) cluster() []settings.Setting {
+	const group = "Cluster"
+	return []settings.Setting{
+		{Name: "redis", Group: group, Value: settings.StringFunc(&c.redis, "url", checkRedis), File: true, Mask: redisurl.Redact, DefaultText: "none, this node is on its own",
+			Usage: "The Redis that joins the nodes: redis://user:password@host:6379, rediss:// for TLS"},
+		{Name: "redis-prefix", Group: group, Value: settings.String(&c.redisPrefix), Default: node.DefaultRedisPrefix,
+			Usage: "Put in front of every channel and key"},
+		{Name: "node-name", Group: group, Value: settings.StringFunc(&c.nodeName, "name", node.CheckName), DefaultText: "the host's name and something random",
+			Usage: "What this process is called in logs; no two at a time may share a name"},
+		{Name: "cluster-secret", Group: group, Value: settings.Bytes(&c.clusterSecret, cluster.MinSecret), Secret: true, DefaultText: "made once and kept in Redis",
+			Usage: "Signs connection tokens; the same on all nodes, at least 32 bytes"},
+	}
+}
+
+func (c *config) security() []settings.Setting {
+	const group = "Who may connect"
+	return []settings.Setting{
+		{Name: "allowed-origins", Group: group, Value: settings.List(&c.allowedOrigins, transport.CheckOrigin), DefaultText: "the node's own",
+			Usage: "Origins whose pages may connect, separated by commas, such as https://app.example.com; * for any"},
+		{Name: "auth-jwt-secret", Group: group, Value: settings.Bytes(&c.jwtSecret, auth.MinSecret), Secret: true, DefaultText: "none, everyone is anonymous",
+			Usage: "HS256 secret, at least 32 bytes. A valid bearer token (header, or access_token in the query) is then required; its sub is the user id, and it must have an exp"},
+		{Name: "auth-jwt-issuer", Group: group, Value: settings.String(&c.jwtIssuer), DefaultText: "any",
+			Usage: "The iss that tokens must have"},
+		{Name: "auth-jwt-audience", Group: group, Value: settings.String(&c.jwtAudience), DefaultText: "any",
+			Usage: "The aud that tokens must have"},
+	}
+}
+
+func (c *config) limits() []settings.Setting {
+	const group = "Connections"
+	return []settings.Setting{
+		{Name: "handshake-timeout", Group: group, Value: settings.Duration(&c.handshakeTimeout), Default: hub.DefaultHandshakeTimeout.String(),
+			Usage: "How long a client may take to say which protocol it speaks"},
+		{Name: "keep-alive", Group: group, Value: settings.Duration(&c.keepAlive), Default: hub.DefaultKeepAlive.String(),
+			Usage: "The time between pings to a client. Clients give up after twice as long by default"},
+		{Name: "client-timeout", Group: group, Value: settings.Duration(&c.clientTimeout), Default: hub.DefaultClientTimeout.String(),
+			Usage: "How long a client that pings may be silent. Clients ping every 15s by default"},
+		{Name: "max-message-size", Group: group, Value: settings.Size(&c.maxMessageSize), Default: "32KiB",
+			Usage: `The largest message that a client may send; "none" for no limit`},
+		{Name: "detailed-errors", Group: group, Value: settings.Bool(&c.detailedErrors), DefaultText: "off",
+			Usage: "Send the text of every error to clients. Not for production"},
+	}
+}
+
+func (c *config) rest() []settings.Setting {
+	const group = "Everything else"
+	return []settings.Setting{
+		{Name: "demo", Group: group, Value: settings.Bool(&c.demo), DefaultText: "on when neither Redis nor auth is set, else off",
+			Usage: "Serve the demo page at /. Without auth, ?user=NAME on the hub's URL is then taken as the user id, unverified; with auth, /demo/token?user=NAME gives a token to anyone"},
+		{Name: "log-level", Group: group, Value: settings.OneOf(&c.logLevel, "debug", "info", "warn", "error"), Default: "info",
+			Usage: "What to log"},
+		{Name: "log-format", Group: group, Value: settings.OneOf(&c.logFormat, formatText, formatJSON), DefaultText: "text on a terminal, else json",
+			Usage: "How to log, on standard error"},
+		{Name: "config", Group: group, Value: settings.String(&c.file), NotInFile: true, DefaultText: "none",
+			Usage: "A YAML file with settings, named like the flags"},
+		{Name: "version", Group: group, Value: settings.Bool(&c.version), FlagOnly: true,
+			Usage: "Print the version and exit"},
+	}
+}
+
+func checkAdminListen(text string) error {
+	if text == node.Off {
+		return nil
+	}
+	return node.CheckAddress(text)
+}
+
+func checkRedis(text string) error {
+	if text == "" {
+		return nil // given to overrule the environment or the file
+	}
+	_, err := redisurl.Parse(text)
+	return err
+}
+
+// load reads the settings and checks those that depend on each other. The error is a settings.Problems.
+func (c *config) load(args, environ []string) error {
+	if err := c.table.Load(args, environ); err != nil {
+		return err
+	}
+	if !c.table.Given("demo") {
+		c.demo = c.redis == "" && c.jwtSecret == nil
+	}
+	var problems settings.Problems
+	for _, name := range []string{"auth-jwt-issuer", "auth-jwt-audience"} {
+		if c.table.Given(name) && c.jwtSecret == nil {
+			problems = append(problems, c.table.Problem(name, "means nothing without --auth-jwt-secret; give one, or leave this out"))
+		}
+	}
+	if c.jwtIssuer == auth.DemoIssuer {
+		problems = append(problems, c.table.Problem("auth-jwt-issuer", "is reserved for the demo; use another"))
+	}
+	if len(problems) > 0 {
+		return problems
+	}
+	return nil
+}
+
+// node is the settings as pkg/node wants them.
+func (c *config) node(log *slog.Logger) node.Config {
+	nc := node.Config{
+		Limits: hub.Limits{
+			HandshakeTimeout: c.handshakeTimeout,
+			KeepAlive:        c.keepAlive,
+			ClientTimeout:    c.clientTimeout,
+			MaxMessageSize:   c.maxMessageSize,
+			DetailedErrors:   c.detailedErrors,
+		},
+		Listen:         c.listen,
+		AdminListen:    c.adminListen,
+		AdminToken:     string(c.adminToken),
+		Redis:          c.redis,
+		RedisPrefix:    c.redisPrefix,
+		NodeName:       c.nodeName,
+		ClusterSecret:  c.clusterSecret,
+		AllowedOrigins: c.allowedOrigins,
+		JWT:            c.jwt(),
+		DrainTimeout:   c.drainTimeout,
+		Logger:         log,
+		Version:        version(),
+	}
+	if c.redisPrefix == "" {
+		nc.RedisPrefix = node.NoPrefix
+	}
+	if c.demo && c.jwtSecret == nil {
+		nc.Authenticate = unverifiedUser
+	}
+	return nc
+}
+
+// jwt is which tokens are valid.
+func (c *config) jwt() auth.Options {
+	return auth.Options{Secret: c.jwtSecret, Issuer: c.jwtIssuer, Audience: c.jwtAudience, Demo: c.demo}
+}

@@ -1,0 +1,197 @@
+// Command node runs one node of a Hubfleet cluster: the sample hub at /chat, and with --demo a page to try it.
+//
+// With nothing else it serves on :8080 and keeps everything in memory. "node --help" lists the settings.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"github.com/hubfleet/hubfleet/pkg/node"
+)
+
+// The exit codes.
+const (
+	exitOK      = 0 // after a clean stop
+	exitFailure = 1 // a failure while running, or a stop that was not clean
+	exitUsage   = 2 // bad settings
+)
+
+// hubPath is where the sample hub is.
+const hubPath = "/chat"
+
+func main() { os.Exit(run(os.Args[1:], os.Environ(), os.Stdout, os.Stderr)) }
+
+// run is the command; it returns the exit code.
+func run(args, environ []string, stdout, stderr io.Writer) int {
+	c := newConfig(isTerminal(stderr))
+	if wantsHelp(args) {
+		if err := c.table.WriteHelp(stdout); err != nil {
+			return exitFailure
+		}
+		return exitOK
+	}
+	if err := c.load(args, environ); err != nil {
+		fmt.Fprintf(stderr, "node: %v\n", err)
+		return exitUsage
+	}
+	if c.version {
+		fmt.Fprintln(stdout, versionLine())
+		return exitOK
+	}
+	log := newLogger(stderr, c.logLevel, c.logFormat)
+	if err := serve(c, log); err != nil {
+		log.Error(readable(err))
+		return exitFailure
+	}
+	return exitOK
+}
+
+// serve runs the node until a signal comes.
+func serve(c *config, log *slog.Logger) error {
+	log.Info("starting", "version", version(), "settings", c.table)
+	n, err := newNode(c, log)
+	if err != nil {
+		return err
+	}
+	if err := n.Listen(); err != nil {
+		return err
+	}
+	if c.demo {
+		log.Info("the demo page is at " + localURL(n.Addr()))
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	defer watchSignals(log, c.drainTimeout, stop)()
+	return n.Run(ctx)
+}
+
+// localURL is where a browser on this host finds what listens at an address.
+func localURL(a net.Addr) string {
+	host, port, err := net.SplitHostPort(a.String())
+	if err != nil {
+		return "http://" + a.String() + "/"
+	}
+	if ip := net.ParseIP(host); ip == nil || ip.IsUnspecified() || ip.IsLoopback() {
+		host = "localhost"
+	}
+	return "http://" + net.JoinHostPort(host, port) + "/"
+}
+
+// newNode makes the node with all that it serves.
+func newNode(c *config, log *slog.Logger) (*node.Node, error) {
+	nodeConfig := c.node(log)
+	n, err := node.New(nodeConfig)
+	if err != nil {
+		return nil, err
+	}
+	if err := n.Map(hubPath, &ChatHub{node: n.Name()}); err != nil {
+		return nil, err
+	}
+	if c.demo {
+		if err := serveDemo(c, n, log); err != nil {
+			return nil, err
+		}
+	}
+	return n, nil
+}
+
+// watchSignals calls stop on the first SIGTERM or interrupt. A second one, or the end of the time to stop, ends the process
+// at once: an operator who insists must not have to reach for SIGKILL. It returns how to stop watching.
+func watchSignals(log *slog.Logger, drainTimeout time.Duration, stop func()) (end func()) {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
+	done := make(chan struct{})
+	go func() {
+		select {
+		case <-done:
+			return
+		case s := <-signals:
+			log.Info("signal", "signal", s.String())
+			stop()
+		}
+		select {
+		case <-done:
+			return
+		case s := <-signals:
+			log.Error("second signal: ending at once", "signal", s.String())
+		case <-time.After(drainTimeout):
+			log.Error("the drain timeout has passed: ending at once", "drain-timeout", drainTimeout)
+		}
+		os.Exit(exitFailure)
+	}()
+	return func() {
+		signal.Stop(signals)
+		close(done)
+	}
+}
+
+// readable adds what to do to errors of the operating system.
+func readable(err error) string {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return err.Error() + "; another program has this port: stop it, or choose another with --listen or --admin-listen"
+	case errors.Is(err, syscall.EACCES):
+		return err.Error() + "; ports below 1024 need a privilege: choose a higher one"
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return err.Error() + "; this host does not have that address"
+	}
+	return err.Error()
+}
+
+// wantsHelp says whether the arguments ask for help, whatever else they say.
+func wantsHelp(args []string) bool {
+	for _, arg := range args {
+		switch arg {
+		case "-h", "-help", "--help":
+			return true
+		}
+	}
+	return false
+}
+
+// version is what was built, as the toolchain noted it.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(unknown)"
+}
+
+func versionLine() string {
+	line := "hubfleet node " + version()
+	if info, ok := debug.ReadBuildInfo(); ok {
+		line += " " + info.GoVersion
+	}
+	return line
+}
+
+// newLogger writes to w in one of the two formats.
+func newLogger(w io.Writer, level, format string) *slog.Logger {
+	var l slog.Level
+	_ = l.UnmarshalText([]byte(level)) // the setting takes only what this takes
+	options := &slog.HandlerOptions{Level: l}
+	if format == formatJSON {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}
+
+// isTerminal says whether a person is likely to read what is written to w.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}

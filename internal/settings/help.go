@@ -41,14 +41,14 @@ func (s *Setting) help() string {
 	if s.fromFile() {
 		head += "   (or --" + s.Name + fileSuffix + "=PATH)"
 	}
-	text := s.Usage
+	text := s.Usage + "."
 	switch {
 	case s.DefaultText != "":
-		text += ". Default: " + s.DefaultText
+		text += " (default: " + s.DefaultText + ")"
 	case s.Default != "":
-		text += ". Default: " + s.Default
+		text += " (default: " + s.Default + ")"
 	}
-	return head + "\n" + wrap(text+".", 8)
+	return head + "\n" + wrap(text, 8)
 }
 
 // helpFooter is the rules that hold for all settings.

@@ -226,9 +226,9 @@ func TestHelp(t *testing.T) {
 	}
 	for _, want := range []string{
 		"Usage: node [flags]",
-		"\nNetwork\n  --listen=STRING\n        where to listen. Default: :8080.\n",
+		"\nNetwork\n  --listen=STRING\n        where to listen. (default: :8080)\n",
 		"  --redis=URL   (or --redis-file=PATH)\n",
-		"        signs things. Default: none.\n",
+		"        signs things. (default: none)\n",
 		"  --log-level=debug|info\n",
 		"  --debug\n",
 		"--keep-alive is APP_KEEP_ALIVE",

@@ -19,25 +19,24 @@ import (
 // The port defaults to 6379. The query parameters of go-redis (dial_timeout, read_timeout, …) are accepted, unknown ones are
 // not. Errors say what to change and never repeat the user name or the password.
 func Parse(raw string) (*redis.Options, error) {
-	switch scheme, _, found := strings.Cut(raw, "://"); {
+	scheme, rest, found := strings.Cut(raw, "://")
+	authority, path := split(rest)
+	switch {
 	case raw == "":
 		return nil, errors.New("the Redis URL is empty; write redis://host:6379")
-	case strings.Contains(raw, ",") && found:
-		return nil, errors.New("several Redis addresses (Redis Cluster) are not supported; give the URL of one server, redis://host:6379")
 	case !found:
 		return nil, errors.New("the Redis URL has no scheme; write redis://host:6379, or rediss:// for TLS")
+	case strings.Contains(authority[strings.LastIndex(authority, "@")+1:], ","):
+		return nil, errors.New("several Redis addresses (Redis Cluster) are not supported; give the URL of one server, redis://host:6379")
 	case scheme == "redis+sentinel" || scheme == "rediss+sentinel":
 		return nil, errors.New("Redis Sentinel is not supported; give the URL of one server, redis://host:6379")
 	case scheme != "redis" && scheme != "rediss" && scheme != "unix":
-		return nil, fmt.Errorf("unknown scheme %q in the Redis URL; use redis://, rediss:// (TLS) or unix:// (socket)", scheme)
+		return nil, errors.New("the Redis URL has an unknown scheme; use redis://, rediss:// (TLS) or unix:// (socket)")
 	}
 	u, err := url.Parse(raw)
-	if err != nil {
+	if err != nil || strings.Contains(path, "@") || u.Fragment != "" {
 		// The error of url.Parse repeats the URL, and parts of a password that was cut at the wrong place.
 		return nil, errors.New("the Redis URL cannot be read; in user name and password, characters such as / @ : # ? % must be percent-encoded (/ is %2F)")
-	}
-	if u.Fragment != "" {
-		return nil, errors.New("the Redis URL has a fragment (#…); a # in a password must be written %23")
 	}
 	opt, err := redis.ParseURL(raw)
 	if err != nil {
@@ -49,10 +48,20 @@ func Parse(raw string) (*redis.Options, error) {
 	return opt, nil
 }
 
+// split parts the authority (user, password, host and port) from what follows it.
+func split(rest string) (authority, path string) {
+	if end := strings.IndexAny(rest, "/?#"); end >= 0 {
+		return rest[:end], rest[end:]
+	}
+	return rest, ""
+}
+
 // Redact gives the URL without user name, password and query, for logs and errors.
 func Redact(raw string) string {
 	u, err := url.Parse(raw)
-	if err != nil || u.Scheme == "" {
+	_, rest, found := strings.Cut(raw, "://")
+	// An @ behind the authority can mean that a password with a slash was taken for a host.
+	if _, path := split(rest); err != nil || !found || strings.Contains(path, "@") {
 		return "(unreadable Redis URL)"
 	}
 	if u.User != nil {

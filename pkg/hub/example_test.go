@@ -330,7 +330,12 @@ func ExampleServer_Shutdown() {
 	c := connect(web.URL, "/chat", "")
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	go srv.Shutdown(ctx)
+	done := make(chan error)
+	go func() { done <- srv.Shutdown(ctx) }()
 	fmt.Println(c.next())
-	// Output: close (reconnect true)
+	c.ws.CloseNow()
+	fmt.Println(<-done)
+	// Output:
+	// close (reconnect true)
+	// <nil>
 }

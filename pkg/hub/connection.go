@@ -24,7 +24,9 @@ type Connection struct {
 	accepted int64 // when it came, in nanoseconds since server.epoch
 
 	out       outbox
-	finishing sync.WaitGroup // the goroutine that says goodbye
+	finishing sync.WaitGroup // the goroutines that say goodbye
+	busy      sync.Mutex     // held while it begins, while what it sent is dispatched, and while it leaves
+	connected bool           // OnConnected has let it in; guarded by busy
 	slots     chan struct{}  // taken by running invocations; made by the reader for the first one
 
 	// For the heartbeat, in nanoseconds since server.epoch.
@@ -130,32 +132,39 @@ func (c *Connection) hasEnded() bool {
 	return c.ended
 }
 
-// finish says goodbye behind all that already waits, and closes the transport.
+// finish says goodbye behind all that already waits, closes the transport, and takes the connection out of its hub. The
+// last two go on at the same time: a client that does not close its side must not keep others from learning that it has gone.
 func (c *Connection) finish() {
+	orderly := c.sayGoodbye()
+	c.finishing.Go(func() {
+		if orderly {
+			c.conn.Close(nil)
+		} else {
+			c.conn.Abort()
+		}
+	})
+	c.leave()
+}
+
+// sayGoodbye says whether the client is there to close its side.
+func (c *Connection) sayGoodbye() bool {
 	how := c.ending
-	switch how.say {
-	case sayNothing:
+	if how.say == sayNothing {
 		dropped := c.out.discard()
 		if how.reason == ClosedSlow {
 			c.log().Warn("slow client disconnected", "error", how.err, "dropped_bytes", dropped, "max_queue", c.host.limits.MaxQueue)
 			call1(c.host.hooks.SlowClient, dropped)
 		}
-		if how.reason == ClosedByClient {
-			c.conn.Close(nil)
-			return
-		}
-		c.conn.Abort()
-	default:
-		if c.out.finish(c.closeFrame(how)) {
-			go c.out.run()
-		}
-		if !c.out.idle(c.host.limits.SendTimeout) {
-			c.out.discard()
-			c.conn.Abort()
-			return
-		}
-		c.conn.Close(nil)
+		return how.reason == ClosedByClient
 	}
+	if c.out.finish(c.closeFrame(how)) {
+		go c.out.run()
+	}
+	if c.out.idle(c.host.limits.SendTimeout) {
+		return true
+	}
+	c.out.discard()
+	return false
 }
 
 func (c *Connection) closeFrame(how ending) *transport.Frame {

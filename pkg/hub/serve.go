@@ -41,23 +41,36 @@ func (c *Connection) serve() {
 	if !c.handshake(in) {
 		return
 	}
-	h := c.host
-	call1(h.hooks.Connected, c.conn.Kind())
-	c.log().Debug("connected", "transport", c.Transport(), "remote", c.request.RemoteAddr)
-
-	connected := c.callConnected()
-	if connected {
+	if c.begin() {
 		c.receive(in)
 	}
 	c.finishing.Wait()
-	if connected {
-		c.callDisconnected()
-	}
-	h.unregister(c)
 	// The transport is closed, so the writer ends by itself; nothing of ours may outlive this goroutine.
 	for !c.out.idle(time.Minute) {
 		c.log().Error("the writer of a closed connection does not end")
 	}
+}
+
+// begin makes the connection part of its hub. It returns false when it is over already.
+func (c *Connection) begin() bool {
+	c.busy.Lock()
+	defer c.busy.Unlock()
+	call1(c.host.hooks.Connected, c.conn.Kind())
+	c.log().Debug("connected", "transport", c.Transport(), "remote", c.request.RemoteAddr)
+	c.open()
+	c.connected = !c.hasEnded() && c.callConnected()
+	return c.connected
+}
+
+// leave undoes begin, as soon as nothing that the client sent is being dispatched any more.
+func (c *Connection) leave() {
+	c.busy.Lock()
+	defer c.busy.Unlock()
+	if c.connected {
+		c.callDisconnected()
+	}
+	h := c.host
+	h.unregister(c)
 	call3(h.hooks.Disconnected, c.conn.Kind(), c.ending.reason, time.Duration(h.server.clock()-c.opened.Load()))
 	c.log().Debug("disconnected", "reason", c.ending.reason, "error", c.ending.err)
 }
@@ -126,7 +139,7 @@ func (c *Connection) handshake(in *inbox) bool {
 	}
 	if why == "" && phase.CompareAndSwap(shaking, shaken) {
 		c.codec = codec
-		return c.open()
+		return true
 	}
 	if phase.CompareAndSwap(shaking, refused) {
 		c.refuse(why, text)
@@ -184,7 +197,7 @@ func handshakeReply(errText string, binary bool) *transport.Frame {
 
 // open registers the connection and then answers the handshake. In this order: once the client knows that it is connected,
 // nothing that is sent to it, its user or everyone can be missed. What comes earlier waits behind the answer.
-func (c *Connection) open() bool {
+func (c *Connection) open() {
 	if c.protocol().Binary() {
 		c.conn.SetBinary()
 	}
@@ -194,20 +207,13 @@ func (c *Connection) open() bool {
 	c.opened.Store(now)
 	c.out.hold()
 	c.host.register(c)
-	err := c.conn.Write([]*transport.Frame{handshakeReply("", c.protocol().Binary())})
-	if err != nil {
+	if err := c.conn.Write([]*transport.Frame{handshakeReply("", c.protocol().Binary())}); err != nil {
 		c.out.discard()
-		c.out.release()
 		c.end(endTransport, err)
-		c.finishing.Wait()
-		c.host.unregister(c)
-		call1(c.host.hooks.HandshakeFailed, "closed")
-		return false
 	}
 	if c.out.release() {
 		go c.out.run()
 	}
-	return true
 }
 
 // receive reads and dispatches messages until the connection ends.
@@ -261,6 +267,8 @@ func (c *Connection) readFailed(in *inbox, err error) {
 
 // process dispatches the whole messages in the inbox. It returns false when the connection is over.
 func (c *Connection) process(in *inbox) bool {
+	c.busy.Lock()
+	defer c.busy.Unlock()
 	c.reading.Store(true)
 	defer func() {
 		c.lastBatch.Store(c.host.server.clock())

@@ -1,0 +1,82 @@
+// The official client with what it received written down.
+
+import { HttpTransportType, HubConnectionBuilder, LogLevel } from "@microsoft/signalr";
+import { Log, within } from "./wait.js";
+
+// Each test file collects its clients here, so that none is forgotten.
+const open = new Set();
+
+export class Client {
+  log = new Log(); // {message: [from, text]}, {system: text}, {reconnecting}, {reconnected: id}, {closed: error}
+  messages = []; // the messages alone, as [from, text]
+
+  // options: user, reconnect (retry for ever), skipNegotiation, token.
+  constructor(url, { user, reconnect = false, skipNegotiation = false, token } = {}) {
+    const options = {};
+    if (skipNegotiation) Object.assign(options, { skipNegotiation, transport: HttpTransportType.WebSockets });
+    if (token) options.accessTokenFactory = () => token;
+    const query = user ? `?user=${encodeURIComponent(user)}` : "";
+    let builder = new HubConnectionBuilder().withUrl(`${url}/chat${query}`, options).configureLogging(LogLevel.None);
+    if (reconnect) builder = builder.withAutomaticReconnect({ nextRetryDelayInMilliseconds: () => 50 });
+
+    this.connection = builder.build();
+    this.connection.on("ReceiveMessage", (...args) => {
+      this.messages.push(args);
+      this.log.add({ message: args });
+    });
+    this.connection.on("SystemMessage", (text) => this.log.add({ system: text }));
+    this.connection.onreconnecting((err) => this.log.add({ reconnecting: err?.message ?? "" }));
+    this.connection.onreconnected((id) => this.log.add({ reconnected: id }));
+    this.connection.onclose((err) => this.log.add({ closed: err?.message ?? "" }));
+    open.add(this);
+  }
+
+  static async connect(url, options) {
+    const client = new Client(url, options);
+    await within(client.connection.start(), `connecting to ${url}`);
+    return client;
+  }
+
+  get id() { return this.connection.connectionId; }
+  get texts() { return this.messages.map(([, text]) => text); }
+
+  invoke(method, ...args) { return within(this.connection.invoke(method, ...args), `${method} to return`); }
+
+  // error returns the text with which a call fails.
+  async error(method, ...args) {
+    const result = await this.invoke(method, ...args).then((value) => ({ value }), (err) => ({ err }));
+    if (!result.err) throw new Error(`${method} succeeded with ${JSON.stringify(result.value)}`);
+    return result.err.message;
+  }
+
+  // receives waits for a message with this text.
+  async receives(text) {
+    return (await this.log.first((e) => e.message?.[1] === text, `the message ${JSON.stringify(text)}`)).message;
+  }
+
+  // has waits until so many messages have come in all.
+  has(count) { return this.log.until(() => this.messages.length >= count, `${count} messages`, 60_000); }
+
+  hears(text) { return this.log.first((e) => e.system === text, `the system message ${JSON.stringify(text)}`); }
+
+  happens(kind, from = 0) { return this.log.first((e) => kind in e, kind, from); }
+
+  async stop() {
+    open.delete(this);
+    await within(this.connection.stop(), "the client to stop");
+  }
+}
+
+export async function stopAll() {
+  await Promise.all([...open].map((client) => client.stop()));
+}
+
+let fences = 0;
+
+// settled returns when what was sent before by whoever has returned has had its chance to arrive: a message to all has
+// gone through to every one of the clients.
+export async function settled(...clients) {
+  const text = `fence ${++fences}`;
+  await clients[0].invoke("SendMessage", "fence", text);
+  await Promise.all(clients.map((client) => client.receives(text)));
+}

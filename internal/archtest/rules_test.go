@@ -79,11 +79,12 @@ var rules = map[string]rule{
 		},
 	},
 
-	"internal/archtest":   {why: "it only looks"},
-	"internal/redistest":  {why: "it starts a Redis for tests of any package, so it must depend on none"},
-	"internal/redisurl":   {why: "it reads a URL; backplane and cluster both stand on it"},
-	"internal/roundrobin": {why: "it copies bytes between sockets, so that any server can stand behind it"},
-	"internal/settings":   {why: "it reads flags, environment and files into any struct"},
+	"internal/archtest":      {why: "it only looks"},
+	"internal/redistest":     {why: "it starts a Redis for tests of any package, so it must depend on none"},
+	"internal/backplanetest": {why: "its suite is for every backplane, so it must depend on none"},
+	"internal/redisurl":      {why: "it reads a URL; backplane and cluster both stand on it"},
+	"internal/roundrobin":    {why: "it copies bytes between sockets, so that any server can stand behind it"},
+	"internal/settings":      {why: "it reads flags, environment and files into any struct"},
 	"internal/devcluster": {
 		why: "it runs the node as a separate program, as an operator would, and shares no code with it",
 		may: []string{"internal/roundrobin"},

@@ -138,7 +138,7 @@ func (c *cluster) newMember(name, redisURL string) (*member, error) {
 			return nil, err
 		}
 	}
-	m.args = []string{"--node-name", name, "--listen", m.client, "--admin-listen", m.admin, "--demo=true"}
+	m.args = []string{"--node-name", name, "--listen", m.client, "--admin-listen", m.admin, "--demo=true", "--log-format", "text"}
 	if redisURL != "" {
 		m.args = append(m.args, "--redis", redisURL)
 	}

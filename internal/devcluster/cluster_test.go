@@ -33,6 +33,7 @@ func standIn() {
 	listen := flag.String("listen", "", "")
 	admin := flag.String("admin-listen", "", "")
 	flag.Bool("demo", false, "")
+	flag.String("log-format", "", "")
 	flag.String("redis", "", "")
 	fail := flag.Bool("fail", false, "")
 	flag.Parse()

@@ -1,0 +1,109 @@
+package redistest
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func ping(addr string, config *tls.Config) error {
+	c := redis.NewClient(&redis.Options{
+		Addr: addr, TLSConfig: config, MaxRetries: -1, DialerRetries: 1, ContextTimeoutEnabled: true, MinIdleConns: 0,
+	})
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	return c.Ping(ctx).Err()
+}
+
+func TestServer(t *testing.T) {
+	s := Start(t)
+	if err := ping(s.Addr(), nil); err != nil {
+		t.Fatal(err)
+	}
+	s.Do(t, "SET", "key", "value")
+	s.Restart()
+	if got := s.Do(t, "DBSIZE"); got != int64(0) {
+		t.Errorf("%v keys after a restart, want none", got)
+	}
+	s.Pause()
+	if err := ping(s.Addr(), nil); !errors.Is(err, context.DeadlineExceeded) && !os.IsTimeout(err) {
+		t.Errorf("a paused server says %v", err)
+	}
+	s.Resume()
+	if err := ping(s.Addr(), nil); err != nil {
+		t.Error(err)
+	}
+	s.Stop()
+	if err := ping(s.Addr(), nil); err == nil {
+		t.Error("a stopped server answers")
+	}
+}
+
+func TestServerTLS(t *testing.T) {
+	s, pool := StartTLS(t)
+	if err := ping(s.Addr(), &tls.Config{RootCAs: pool}); err != nil {
+		t.Error(err)
+	}
+	if err := ping(s.Addr(), &tls.Config{}); err == nil {
+		t.Error("its certificate is trusted by everyone")
+	}
+}
+
+func TestProxy(t *testing.T) {
+	s := Start(t)
+	p := NewProxy(t, s.Addr())
+	dial := func() (net.Conn, func(string) string) {
+		conn, err := net.Dial("tcp", p.Addr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		in := bufio.NewReader(conn)
+		return conn, func(command string) string {
+			_, _ = conn.Write([]byte(command))
+			line, err := in.ReadString('\n')
+			if err != nil {
+				return "cut"
+			}
+			return line
+		}
+	}
+	_, say := dial()
+	if got := say("INCR n\r\n"); got != ":1\r\n" {
+		t.Fatalf("%q", got)
+	}
+	p.Inject("+hello\r\n")
+	if got := say(""); got != "+hello\r\n" {
+		t.Errorf("injected: %q", got)
+	}
+	cut := p.CutAfter("BY")
+	if got := say("INCR n\r\n"); got != ":2\r\n" {
+		t.Fatalf("%q", got)
+	}
+	if got := say("INCRBY n 5\r\n"); got != "cut" {
+		t.Errorf("%q came back", got)
+	}
+	<-cut
+	_, say = dial()
+	if got := say("INCR n\r\n"); got != ":8\r\n" {
+		t.Errorf("%q; the cut command should have had its effect once", got)
+	}
+	p.CutAll()
+	if got := say("PING\r\n"); got != "cut" {
+		t.Errorf("%q after CutAll", got)
+	}
+	if p.Dials() != 2 {
+		t.Errorf("%d dials", p.Dials())
+	}
+}

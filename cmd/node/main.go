@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/hubfleet/hubfleet/pkg/node"
 )
 
@@ -49,6 +51,7 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 		return exitOK
 	}
 	log := newLogger(stderr, c.logLevel, c.logFormat)
+	redis.SetLogger(redisLogger{log})
 	if err := serve(c, log); err != nil {
 		log.Error(readable(err))
 		return exitFailure
@@ -81,7 +84,7 @@ func localURL(a net.Addr) string {
 	if err != nil {
 		return "http://" + a.String() + "/"
 	}
-	if ip := net.ParseIP(host); ip == nil || ip.IsUnspecified() || ip.IsLoopback() {
+	if net.ParseIP(host).IsUnspecified() {
 		host = "localhost"
 	}
 	return "http://" + net.JoinHostPort(host, port) + "/"
@@ -173,25 +176,4 @@ func versionLine() string {
 		line += " " + info.GoVersion
 	}
 	return line
-}
-
-// newLogger writes to w in one of the two formats.
-func newLogger(w io.Writer, level, format string) *slog.Logger {
-	var l slog.Level
-	_ = l.UnmarshalText([]byte(level)) // the setting takes only what this takes
-	options := &slog.HandlerOptions{Level: l}
-	if format == formatJSON {
-		return slog.New(slog.NewJSONHandler(w, options))
-	}
-	return slog.New(slog.NewTextHandler(w, options))
-}
-
-// isTerminal says whether a person is likely to read what is written to w.
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"net"
 	"os"
 	"path/filepath"
@@ -176,6 +177,33 @@ func poll(t *testing.T, what string, ok func() bool) {
 	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("not %s after 20 s", what)
+		}
+	}
+}
+
+// TestLogIsOurs: every line on standard error is one of our log, whatever the libraries have to say.
+func TestLogIsOurs(t *testing.T) {
+	server := redistest.Start(t)
+	server.Stop()
+	cmd := command(t, "--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0", "--log-format=json", "--log-level=debug", "--redis="+server.URL())
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	log := newLogWatch(stderr)
+	log.wait(t, `"msg":"redis client"`)
+	_ = cmd.Process.Signal(syscall.SIGTERM)
+	<-log.ended
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("exit: %v", err)
+	}
+	for line := range strings.Lines(log.String()) {
+		var entry struct{ Time, Level, Msg string }
+		if err := json.Unmarshal([]byte(line), &entry); err != nil || entry.Msg == "" {
+			t.Errorf("this is no line of our log: %s", line)
 		}
 	}
 }

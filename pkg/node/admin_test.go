@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 )
 
 // elsewhere is a listener that other hosts can reach, as far as its address tells.
@@ -131,8 +132,12 @@ func TestStopEndsProfiles(t *testing.T) {
 		_, body := s.askAdmin(t, "/debug/pprof/goroutine?debug=2")
 		return strings.Contains(body, "node.record(")
 	})
+	began := time.Now()
 	if err := s.stop(); err != nil {
 		t.Error(err)
+	}
+	if took := time.Since(began); took >= endTimeout {
+		t.Errorf("stopped after %v: the profile was not told to end", took)
 	}
 	<-answered
 }

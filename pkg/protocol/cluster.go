@@ -106,7 +106,7 @@ func DecodeClusterInvocation(b []byte, inv *ClusterInvocation) error {
 // AppendGroupCommand writes c behind dst.
 func AppendGroupCommand(dst []byte, c GroupCommand) []byte {
 	dst = msgp.AppendArrayHeader(dst, 5)
-	dst = appendID(dst, c.ID)
+	dst = appendPackInt(dst, int64(c.ID))
 	dst = msgp.AppendString(dst, c.Server)
 	dst = msgp.AppendUint8(dst, uint8(c.Action))
 	dst = msgp.AppendString(dst, c.Group)
@@ -129,16 +129,7 @@ func DecodeGroupCommand(b []byte) (GroupCommand, error) {
 
 // AppendAck writes the ack of the command with that id behind dst.
 func AppendAck(dst []byte, id int32) []byte {
-	return appendID(msgp.AppendArrayHeader(dst, 1), id)
-}
-
-// appendID writes an id as .NET nodes do, in the unsigned encodings unless it is negative: msgp.AppendInt32 would
-// write 180 as an int16, which takes a byte more.
-func appendID(dst []byte, id int32) []byte {
-	if id < 0 {
-		return msgp.AppendInt32(dst, id)
-	}
-	return msgp.AppendUint32(dst, uint32(id))
+	return appendPackInt(msgp.AppendArrayHeader(dst, 1), int64(id))
 }
 
 // DecodeAck reads the id of the command that b acknowledges.
@@ -230,8 +221,8 @@ func (r *envelope) protocol() string {
 	switch string(name) {
 	case jsonName:
 		return jsonName
-	case "messagepack":
-		return "messagepack"
+	case packName:
+		return packName
 	}
 	return string(name)
 }

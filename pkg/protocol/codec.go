@@ -42,8 +42,10 @@ type Error struct{ Text string }
 
 func (e *Error) Error() string { return e.Text }
 
-// Raw is a value that stays encoded: as an argument, a result or a stream item it is carried unchanged, in
-// whatever codec it came. The zero Raw is null.
+// Raw is a value that stays encoded: as an argument, a result or a stream item, or anywhere inside one, it is carried
+// unchanged to connections of the codec that it came in. For those of another it is turned over: numbers exactly (a
+// JSON integer of more than 64 bits becomes a float64), binary as base64 text, timestamps as text in RFC 3339, keys of
+// maps as text. NaN, infinities and other extension types have no form in JSON: writing those fails. The zero Raw is null.
 type Raw struct {
 	Codec string // name of the codec that Data is written in; empty means "json"
 	Data  []byte // exactly one encoded value

@@ -3,7 +3,6 @@ package protocol
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"math"
 	"reflect"
@@ -47,25 +46,21 @@ func (jsonCodec) AppendValue(dst []byte, v any) ([]byte, error) {
 	case float64:
 		return appendFloat(dst, v, 64)
 	case Raw:
-		if err := v.checkJSON(); err != nil {
-			return dst, err
-		}
-		return appendRaw(dst, v.Data)
+		return v.appendJSON(dst, 2)
 	case json.RawMessage:
-		return appendRaw(dst, v)
+		return appendRaw(dst, v, 2)
 	}
 	return appendAny(dst, v)
 }
 
-// appendRaw carries a value over unchanged. It is checked first: one that is no JSON would cost every client that it
-// reaches its connection.
-func appendRaw(dst, value []byte) ([]byte, error) {
+// appendRaw carries a value over unchanged, into depth others. It is checked first: one that is no JSON would cost every
+// client that it reaches its connection.
+func appendRaw(dst, value []byte, depth int) ([]byte, error) {
 	if len(value) == 0 {
 		return append(dst, "null"...), nil
 	}
-	// Two levels are the message and its arguments.
-	if !validJSON(value, 2) {
-		return dst, errors.New("protocol: a raw value is not valid JSON: it must be exactly one UTF-8 encoded value, at most 62 levels deep")
+	if !validJSON(value, depth) {
+		return dst, fmt.Errorf("protocol: a raw value is not valid JSON: it must be exactly one UTF-8 encoded value, at most %d levels deep", maxDepth-depth)
 	}
 	return append(dst, value...), nil
 }

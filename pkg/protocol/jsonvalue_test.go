@@ -41,6 +41,8 @@ func TestJSONAppendValue(t *testing.T) {
 		{[]string{"<&>", "b"}, `["<&>","b"]`},
 		{inner{"<", Raw{Data: []byte(`{"a":"<"}`)}}, `{"text":"<","raw":{"a":"<"}}`},
 		{[]Raw{{}, {Data: []byte("1")}}, `[null,1]`},
+		{Raw{Codec: "messagepack"}, "null"}, {Raw{Codec: "messagepack", Data: []byte("\x82\x01\xa1<\xa1b\xc4\x01x")}, `{"1":"<","b":"eA=="}`},
+		{[]Raw{{Codec: "messagepack", Data: []byte("\x91\xa1<")}}, `[["<"]]`},
 		{(*int)(nil), "null"},
 	}
 	for _, tt := range tests {
@@ -58,17 +60,19 @@ func TestJSONAppendValueRefuses(t *testing.T) {
 		value any
 		text  string
 	}{
-		"not a number":       {math.NaN(), "NaN"},
-		"infinite":           {float32(math.Inf(-1)), "-Inf"},
-		"nested infinite":    {[]float64{math.Inf(1)}, "+Inf"},
-		"function":           {func() {}, "func()"},
-		"other codec":        {Raw{Codec: "messagepack", Data: []byte{0xc0}}, "messagepack"},
-		"other codec inside": {[]Raw{{Codec: "messagepack", Data: []byte{0xc0}}}, "messagepack"},
-		"two values":         {Raw{Data: []byte("1 2")}, "not valid JSON"},
-		"half a value":       {json.RawMessage(`{"a":`), "not valid JSON"},
-		"not UTF-8":          {json.RawMessage("\"\xff\""), "not valid JSON"},
-		"separator inside":   {json.RawMessage("\"\x1e\""), "not valid JSON"},
-		"too deep":           {json.RawMessage(strings.Repeat("[", 63) + strings.Repeat("]", 63)), "not valid JSON"},
+		"not a number":     {math.NaN(), "NaN"},
+		"infinite":         {float32(math.Inf(-1)), "-Inf"},
+		"nested infinite":  {[]float64{math.Inf(1)}, "+Inf"},
+		"function":         {func() {}, "func()"},
+		"unknown codec":    {Raw{Codec: "cbor", Data: []byte{0xf6}}, "cbor"},
+		"unknown inside":   {[]Raw{{Codec: "cbor", Data: []byte{0xf6}}}, "cbor"},
+		"not MessagePack":  {Raw{Codec: "messagepack", Data: []byte{0xc1}}, "not valid MessagePack"},
+		"no form in JSON":  {[]Raw{{Codec: "messagepack", Data: []byte{0xca, 0x7f, 0x80, 0, 0}}}, "+Inf"},
+		"two values":       {Raw{Data: []byte("1 2")}, "not valid JSON"},
+		"half a value":     {json.RawMessage(`{"a":`), "not valid JSON"},
+		"not UTF-8":        {json.RawMessage("\"\xff\""), "not valid JSON"},
+		"separator inside": {json.RawMessage("\"\x1e\""), "not valid JSON"},
+		"too deep":         {json.RawMessage(strings.Repeat("[", 63) + strings.Repeat("]", 63)), "not valid JSON"},
 	}
 	for name, tt := range tests {
 		got, err := JSON.AppendValue([]byte("before"), tt.value)

@@ -80,6 +80,7 @@ var rules = map[string]rule{
 	},
 
 	"internal/archtest":      {why: "it only looks"},
+	"internal/readme":        {why: "it only looks"},
 	"internal/redistest":     {why: "it starts a Redis for tests of any package, so it must depend on none"},
 	"internal/backplanetest": {why: "its suite is for every backplane, so it must depend on none"},
 	"internal/redisurl":      {why: "it reads a URL; backplane and cluster both stand on it"},

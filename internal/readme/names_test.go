@@ -1,0 +1,63 @@
+package readme
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/hubfleet/hubfleet/pkg/metrics"
+)
+
+var (
+	testName = regexp.MustCompile(`\b(?:Test|Fuzz|Benchmark|Example)[A-Z_]?\w*`)
+	testFunc = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark|Example)\w*)\(`)
+)
+
+// TestTests fails for a test that a document names and that does not exist.
+func TestTests(t *testing.T) {
+	known := make(map[string]bool)
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		source, err := os.ReadFile(path)
+		for _, m := range testFunc.FindAllStringSubmatch(string(source), -1) {
+			known[m[1]] = true
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, doc := range documents(t) {
+		for _, code := range doc.code() {
+			if m := testName.FindString(code); m != "" && m == code && !known[m] {
+				t.Errorf("%s names %s, but there is no such test", doc.path, m)
+			}
+		}
+	}
+}
+
+var metricRow = regexp.MustCompile("(?m)^\\| `((?:hubfleet|signalr)_[a-z_]+)` \\| ([a-z]+) \\|([^|]*)\\|")
+
+// TestMetricsTable holds the table of docs/operations.md to the one in pkg/metrics: the same names in the same order, with
+// their kinds and labels.
+func TestMetricsTable(t *testing.T) {
+	rows := metricRow.FindAllStringSubmatch(documents(t)["docs/operations.md"].prose, -1)
+	if len(rows) != len(metrics.Names) {
+		t.Errorf("docs/operations.md lists %d metrics; there are %d", len(rows), len(metrics.Names))
+	}
+	for i := range min(len(rows), len(metrics.Names)) {
+		n := metrics.Names[i]
+		labels := ""
+		if len(n.Labels) > 0 {
+			labels = "`" + strings.Join(n.Labels, "`, `") + "`"
+		}
+		if got := strings.TrimSpace(rows[i][3]); rows[i][1] != n.Name || rows[i][2] != string(n.Kind) || got != labels {
+			t.Errorf("row %d is %s, %s, %s; want %s, %s, %s", i+1, rows[i][1], rows[i][2], got, n.Name, n.Kind, labels)
+		}
+	}
+}

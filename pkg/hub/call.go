@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 )
 
@@ -13,10 +14,42 @@ import (
 //
 // A Call is safe for concurrent use, and may be used after its method has returned.
 type Call struct {
-	ctx    context.Context
-	conn   *Connection
-	method string
+	ctx     context.Context
+	conn    *Connection
+	method  string
+	uploads []*upload
+	slot    chan struct{} // the connection's slots, one of which it has; nil for work that needs none
+
+	mu      sync.Mutex
+	waiting int // for clients' results
 }
+
+// yield gives the call's slot to others, while it waits for a client's result, until resume.
+func (c *Call) yield() {
+	if c == nil || c.slot == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.waiting++; c.waiting == 1 {
+		<-c.slot
+	}
+}
+
+// resume waits for a slot again, unless other results are still waited for.
+func (c *Call) resume() {
+	if c == nil || c.slot == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.waiting--; c.waiting == 0 {
+		c.slot <- struct{}{}
+	}
+}
+
+// callKey is what a Call is found by in contexts derived from it.
+type callKey struct{}
 
 var _ context.Context = (*Call)(nil)
 
@@ -30,7 +63,12 @@ func (c *Call) Done() <-chan struct{} { return c.ctx.Done() }
 func (c *Call) Err() error { return c.ctx.Err() }
 
 // Value returns what the context holds for key.
-func (c *Call) Value(key any) any { return c.ctx.Value(key) }
+func (c *Call) Value(key any) any {
+	if _, ok := key.(callKey); ok {
+		return c
+	}
+	return c.ctx.Value(key)
+}
 
 // Connection is the connection that asked.
 func (c *Call) Connection() *Connection { return c.conn }

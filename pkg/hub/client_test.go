@@ -45,6 +45,7 @@ type message struct {
 	Target         string            `json:"target"`
 	Arguments      []json.RawMessage `json:"arguments"`
 	Result         json.RawMessage   `json:"result"`
+	Item           json.RawMessage   `json:"item"`
 	Error          *string           `json:"error"`
 	AllowReconnect bool              `json:"allowReconnect"`
 }

@@ -20,6 +20,7 @@ const (
 	channelGroup      = ":group:"
 	channelCommands   = ":internal:groups"
 	channelAck        = ":internal:ack:"
+	channelReturn     = ":internal:return:"
 )
 
 // ackTimeout is how long the node that has a connection may take to confirm a group command.
@@ -30,7 +31,7 @@ const maxCommands = 1024
 
 // standing are the channels that a node is subscribed to from the start.
 func (h *host) standing() []string {
-	return []string{h.name + channelAll, h.name + channelCommands, h.name + channelAck + h.nodeName}
+	return []string{h.name + channelAll, h.name + channelCommands, h.name + channelAck + h.nodeName, h.name + channelReturn + h.nodeName}
 }
 
 // publish sends an invocation to channels, encoded for every protocol that any node may have clients of.
@@ -135,6 +136,8 @@ func (h *host) received(channel, kind string, payload []byte, w *wakeList) error
 			h.acks.done(id)
 		}
 		return err
+	case kind == channelReturn+h.nodeName:
+		return h.returned(payload)
 	}
 	return fmt.Errorf("nothing is known of a channel %q", channel)
 }
@@ -144,10 +147,11 @@ func (h *host) fanOut(a *audience, scope Scope, payload []byte, w *wakeList) err
 	if a == nil {
 		return nil // the last member left while the message was under way
 	}
-	m, excluded, err := h.decode(payload)
+	m, inv, err := h.decode(payload)
 	if err != nil {
 		return err
 	}
+	excluded := inv.Excluded
 	if scope == ScopeUser {
 		excluded = nil // they mean nothing there
 	}
@@ -159,9 +163,18 @@ func (h *host) toConnection(c *Connection, payload []byte, w *wakeList) error {
 	if c == nil {
 		return nil
 	}
-	m, _, err := h.decode(payload)
+	m, inv, err := h.decode(payload)
 	if err != nil {
 		return err
+	}
+	if inv.InvocationID != "" {
+		if err := h.expectResult(c, inv); err != nil {
+			return err
+		}
+		if c.hasEnded() {
+			c.disappoint() // it may have told those who waited before this one was entered
+			return nil
+		}
 	}
 	call2(h.hooks.FannedOut, ScopeConnection, 1)
 	w.push(c, m)
@@ -169,9 +182,9 @@ func (h *host) toConnection(c *Connection, payload []byte, w *wakeList) error {
 }
 
 // decode makes frames of an invocation, for the protocols that somebody here speaks.
-func (h *host) decode(payload []byte) (*outgoing, []string, error) {
-	var inv protocol.ClusterInvocation
-	if err := protocol.DecodeClusterInvocation(payload, &inv); err != nil {
+func (h *host) decode(payload []byte) (*outgoing, *protocol.ClusterInvocation, error) {
+	inv := &protocol.ClusterInvocation{}
+	if err := protocol.DecodeClusterInvocation(payload, inv); err != nil {
 		return nil, nil, err
 	}
 	m := &outgoing{}
@@ -185,7 +198,7 @@ func (h *host) decode(payload []byte) (*outgoing, []string, error) {
 			}
 		}
 	}
-	return m, inv.Excluded, nil
+	return m, inv, nil
 }
 
 // commandGroup asks the node that has the connection to change one of its groups, and waits until it has done so.

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -39,10 +40,12 @@ type Connection struct {
 	mu       sync.Mutex
 	ended    bool
 	ending   ending
-	done     chan struct{}       // made when somebody asks for it
-	groups   map[string]struct{} // names of the groups it is in
-	left     bool                // it can join nothing any more
-	commands []groupCommand      // from other nodes, waiting; nil when no goroutine works on them
+	done     chan struct{}                      // made when somebody asks for it
+	groups   map[string]struct{}                // names of the groups it is in
+	left     bool                               // it can join nothing any more
+	streams  map[string]context.CancelCauseFunc // to the client, by invocation id
+	uploads  map[string]*upload                 // from the client, by stream id
+	commands []groupCommand                     // from other nodes, waiting; nil when no goroutine works on them
 }
 
 // ID is the connection id, by which Clients().Client addresses it. It is public: other clients may know it.
@@ -123,6 +126,7 @@ func (c *Connection) end(how ending, err error) {
 	if c.done != nil {
 		close(c.done)
 	}
+	c.cancelStreams()
 	c.finishing.Go(c.finish)
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/hubfleet/hubfleet/pkg/protocol"
@@ -18,6 +19,12 @@ func (c *Connection) dispatch(m *protocol.Message) error {
 	switch m.Type {
 	case protocol.TypeInvocation, protocol.TypeStreamInvocation:
 		return c.invoke(m)
+	case protocol.TypeStreamItem:
+		c.streamItem(m)
+	case protocol.TypeCompletion:
+		return c.completion(m)
+	case protocol.TypeCancelInvocation:
+		c.cancelStream(m.InvocationID)
 	case protocol.TypePing:
 		c.armed.Store(true)
 	case protocol.TypeClose:
@@ -28,7 +35,7 @@ func (c *Connection) dispatch(m *protocol.Message) error {
 		c.end(endGoodbye, err)
 		return errEnded
 	}
-	// The rest refers to calls and streams that this connection does not have, or is of a later version: to be ignored.
+	// Of the rest nothing concerns us: it is of a later version.
 	return nil
 }
 
@@ -50,47 +57,81 @@ func (c *Connection) invoke(m *protocol.Message) error {
 		c.replyError(m.InvocationID, "Failed to invoke '"+m.Target+"' due to an error on the server. HubException: Method does not exist.")
 		return nil
 	}
-	call := &Call{ctx: h.server.hard, conn: c, method: method.name}
-	in, text := c.prepare(call, method, m)
-	if text != "" {
+	inv := &invocation{
+		call:   &Call{ctx: h.server.hard, conn: c, method: method.name},
+		id:     m.InvocationID,
+		method: method,
+	}
+	if text := inv.prepare(m); text != "" {
 		call3(h.hooks.Invoked, method.name, OutcomeBad, 0)
 		c.replyError(m.InvocationID, text)
 		return nil
 	}
-	inv := &invocation{call: call, id: m.InvocationID, method: method, in: in}
-	if !c.takeSlot() {
+	h.server.work.Add(1) // never the first: the connection itself is at work
+	switch {
+	case method.stream != nil:
+		go inv.runStream()
+	case len(inv.call.uploads) > 0:
+		go inv.run()
+	case c.takeSlot():
+		inv.call.slot = c.slots
+		go inv.run()
+	default:
+		h.server.leave()
 		return errEnded
 	}
-	h.server.work.Add(1) // never the first: the connection itself is at work
-	go inv.run()
 	return nil
 }
 
-// prepare binds the arguments; the text says what is wrong with the invocation.
-func (c *Connection) prepare(call *Call, method *method, m *protocol.Message) (in []reflect.Value, text string) {
-	if n := len(m.StreamIDs); n > 0 {
-		return nil, fmt.Sprintf("An unexpected error occurred invoking '%s' on the server. HubException: Client sent %d stream(s), Hub method expects 0.", method.name, n)
+// prepare binds the arguments and opens the streams; the text says what is wrong with the invocation.
+func (inv *invocation) prepare(m *protocol.Message) (text string) {
+	c, method := inv.call.conn, inv.method
+	if streams := m.Type == protocol.TypeStreamInvocation; streams != (method.stream != nil) {
+		if streams {
+			return "The client attempted to invoke the non-streaming '" + method.name + "' method with a streaming invocation."
+		}
+		return "The client attempted to invoke the streaming '" + method.name + "' method with a non-streaming invocation."
 	}
-	if m.Type == protocol.TypeStreamInvocation {
-		return nil, "The client attempted to invoke the non-streaming '" + method.name + "' method with a streaming invocation."
+	unexpected := "An unexpected error occurred invoking '" + method.name + "' on the server. "
+	if n, want := len(m.StreamIDs), len(method.params)-method.wire; n != want {
+		return unexpected + fmt.Sprintf("HubException: Client sent %d stream(s), Hub method expects %d.", n, want)
 	}
-	in, err := method.bind(c.protocol(), m.Arguments, call)
-	if err == nil {
-		return in, ""
+	var err error
+	if inv.in, err = method.bind(c.protocol(), m.Arguments, inv.call); err != nil {
+		inv.call.Logger().Debug("the arguments do not fit", "error", err, "cause", errors.Unwrap(err))
+		text = "Failed to invoke '" + method.name + "' due to an error on the server."
+		if c.host.limits.DetailedErrors {
+			text += " InvalidDataException: " + err.Error()
+		}
+		return text
 	}
-	call.Logger().Debug("the arguments do not fit", "error", err, "cause", errors.Unwrap(err))
-	text = "Failed to invoke '" + method.name + "' due to an error on the server."
-	if c.host.limits.DetailedErrors {
-		text += " InvalidDataException: " + err.Error()
+	if method.stream != nil {
+		if text = c.openStream(inv.call, inv.id); text != "" {
+			return withBase(unexpected, text)
+		}
 	}
-	return nil, text
+	if inv.call.uploads, text = c.newUploads(method, m, inv.in); text != "" {
+		if method.stream != nil {
+			c.closeStream(inv.id)
+		}
+		return withBase(unexpected, text)
+	}
+	return ""
+}
+
+// withBase puts the usual sentence in front of a text that is an exception's.
+func withBase(base, text string) string {
+	if strings.HasPrefix(text, "HubException: ") {
+		return base + text
+	}
+	return text
 }
 
 // takeSlot waits until the connection may run another invocation, which holds up all that it has sent behind it.
 // It returns false when the connection has ended.
 func (c *Connection) takeSlot() bool {
 	if c.slots == nil {
-		c.slots = make(chan struct{}, 1)
+		c.slots = make(chan struct{}, c.host.limits.ParallelCalls)
 	}
 	select {
 	case c.slots <- struct{}{}:
@@ -109,31 +150,56 @@ func (c *Connection) takeSlot() bool {
 func (inv *invocation) run() {
 	c, m := inv.call.conn, inv.method
 	defer c.host.server.leave()
-	defer func() { <-c.slots }()
+	if inv.call.slot != nil {
+		defer func() { <-inv.call.slot }()
+	}
 	start := time.Now()
 	var result any
 	err := contain(inv.call, func() (err error) {
-		result, err = m.call(inv.in)
+		result, err = inv.invoke()
 		return err
 	})
+	c.abandon(inv.call.uploads)
 	outcome := outcomeOf(err)
 	if err == nil && inv.id != "" {
 		if err = c.replyResult(inv.id, result); err != nil {
 			outcome = OutcomeFailed
 		}
 	}
-	call3(c.host.hooks.Invoked, m.name, outcome, time.Since(start))
-	if err == nil {
-		return
+	inv.finished(outcome, err, start)
+	if err != nil {
+		base := "An unexpected error occurred invoking '" + m.name + "' on the server."
+		c.replyError(inv.id, explain(base, err, c.host.limits.DetailedErrors))
 	}
+}
+
+// invoke calls the method.
+func (inv *invocation) invoke() (any, error) { return inv.method.call(inv.in) }
+
+// finished notes how an invocation ended.
+func (inv *invocation) finished(outcome Outcome, err error, start time.Time) {
+	call3(inv.call.conn.host.hooks.Invoked, inv.method.name, outcome, time.Since(start))
 	switch outcome {
 	case OutcomeFailed:
 		inv.call.Logger().Error("hub method failed", "error", err)
 	case OutcomeError:
 		inv.call.Logger().Debug("hub method refused", "error", err)
 	}
-	base := "An unexpected error occurred invoking '" + m.name + "' on the server."
-	c.replyError(inv.id, explain(base, err, c.host.limits.DetailedErrors))
+}
+
+// completion acts on the end of a stream from the client, or on the client's answer to a question of ours.
+func (c *Connection) completion(m *protocol.Message) error {
+	u := c.findUpload(m.InvocationID)
+	if u == nil {
+		return c.clientResult(m)
+	}
+	c.closeUpload(u.id)
+	if m.HasError {
+		u.end(errors.New(m.Error))
+		return nil
+	}
+	u.end(nil)
+	return nil
 }
 
 func outcomeOf(err error) Outcome {

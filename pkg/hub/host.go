@@ -34,6 +34,7 @@ type host struct {
 	channels    channels // groups and users that have members here
 	speakers    [maxCodecs]atomic.Int64
 	acks        acks
+	results     results
 	nodeName    string // of this hub on this node, unique in the cluster; it stands in group commands
 }
 

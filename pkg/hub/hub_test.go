@@ -165,13 +165,6 @@ func TestDetailedErrors(t *testing.T) {
 	c.wantCall("error: Failed to invoke 'Add' due to an error on the server. InvalidDataException: Error binding arguments. Make sure that the types of the provided values match the types of the hub method being invoked.", "Add", 1, "x")
 }
 
-func TestStreamsAreRefused(t *testing.T) {
-	c := dial(t, start(t, &chat{}, hub.Options{}))
-	c.send(`{"type":4,"invocationId":"7","target":"add","arguments":[1,2]}`)
-	c.want("error: The client attempted to invoke the non-streaming 'Add' method with a streaming invocation.")
-	c.send(`{"type":1,"invocationId":"8","target":"Add","arguments":[1,2],"streamIds":["9","10"]}`)
-	c.want("error: An unexpected error occurred invoking 'Add' on the server. HubException: Client sent 2 stream(s), Hub method expects 0.")
-}
 
 // What wants no answer gets none, not even for its errors.
 func TestInvokeWithoutID(t *testing.T) {

@@ -13,10 +13,18 @@ import (
 // method is a hub method, found by reflection when its hub is mapped.
 type method struct {
 	name   string
-	fn     reflect.Value  // bound to the hub
-	params []reflect.Type // behind the *Call
-	result bool           // it returns a value
-	fails  bool           // it returns an error, last
+	fn     reflect.Value // bound to the hub
+	params []param       // behind the *Call
+	wire   int           // how many of them are arguments; the others are streams
+	result bool          // it returns a value
+	stream *streamType   // what it streams; nil when its result is an ordinary value
+	fails  bool          // it returns an error, last
+}
+
+// param is a parameter of a hub method: an argument, or a stream from the client.
+type param struct {
+	typ    reflect.Type
+	upload *streamType // nil for an argument
 }
 
 var (
@@ -89,10 +97,17 @@ func (m *method) signature(t reflect.Type) error {
 		return errors.New("takes a variable number of arguments; take a slice instead")
 	}
 	for i := 1; i < t.NumIn(); i++ {
-		if err := carriable(t.In(i)); err != nil {
+		p := param{typ: t.In(i), upload: uploadType(t.In(i))}
+		carried := p.typ
+		if p.upload != nil {
+			carried = p.upload.elem
+		} else {
+			m.wire++
+		}
+		if err := carriable(carried); err != nil {
 			return fmt.Errorf("parameter %d: %w", i, err)
 		}
-		m.params = append(m.params, t.In(i))
+		m.params = append(m.params, p)
 	}
 	n := t.NumOut()
 	if n > 0 && t.Out(n-1) == errorType {
@@ -104,7 +119,11 @@ func (m *method) signature(t reflect.Type) error {
 	}
 	if n == 1 {
 		m.result = true
-		if err := carriable(t.Out(0)); err != nil {
+		carried := t.Out(0)
+		if m.stream = resultStream(carried); m.stream != nil {
+			carried = m.stream.elem
+		}
+		if err := carriable(carried); err != nil {
 			return fmt.Errorf("its result: %w", err)
 		}
 	}
@@ -170,24 +189,29 @@ func embeds(t reflect.Type, name string) bool {
 	return false
 }
 
-// bind decodes the arguments of an invocation.
+// bind decodes the arguments of an invocation. Streams from the client are left out, to be filled in by the caller.
 func (m *method) bind(codec protocol.Codec, array []byte, call *Call) ([]reflect.Value, error) {
 	var room [8][]byte
 	values, err := codec.Elements(array, room[:0])
 	if err != nil {
 		return nil, err
 	}
-	if len(values) != len(m.params) {
-		return nil, invalidData(fmt.Sprintf("Invocation provides %d argument(s) but target expects %d.", len(values), len(m.params)))
+	if len(values) != m.wire {
+		return nil, invalidData(fmt.Sprintf("Invocation provides %d argument(s) but target expects %d.", len(values), m.wire))
 	}
-	in := make([]reflect.Value, 1, 1+len(values))
+	in := make([]reflect.Value, 1, 1+len(m.params))
 	in[0] = reflect.ValueOf(call)
-	for i, v := range values {
-		p := reflect.New(m.params[i])
-		if err := codec.Unmarshal(v, p.Interface()); err != nil {
-			return nil, &bindError{i, err}
+	for _, p := range m.params {
+		if p.upload != nil {
+			in = append(in, reflect.Value{})
+			continue
 		}
-		in = append(in, p.Elem())
+		v := reflect.New(p.typ)
+		if err := codec.Unmarshal(values[0], v.Interface()); err != nil {
+			return nil, &bindError{m.wire - len(values), err}
+		}
+		values = values[1:]
+		in = append(in, v.Elem())
 	}
 	return in, nil
 }

@@ -17,6 +17,9 @@ const (
 	DefaultSendTimeout      = 10 * time.Second
 	DefaultMaxMessageSize   = 32 * 1024
 	DefaultMaxQueue         = 1 << 20
+	DefaultStreamBuffer     = 10
+	DefaultMaxStreams       = 100
+	DefaultParallelCalls    = 1
 )
 
 // Options configure a Server. The zero value is a server on its own that lets everyone in.
@@ -73,6 +76,13 @@ type Limits struct {
 	MaxMessageSize int64
 	// MaxQueue bounds what may wait for one client, in bytes; a client that falls behind further is disconnected. Default 1 MiB.
 	MaxQueue int
+	// StreamBuffer is how many items of one stream from a client may wait for the method that reads them. Default 10.
+	StreamBuffer int
+	// MaxStreams bounds the streams that one connection has open, both directions together. Default 100.
+	MaxStreams int
+	// ParallelCalls is how many invocations of one connection may run at the same time; they start in the order in which they
+	// came. Invocations with streams do not count. Default 1.
+	ParallelCalls int
 	// DetailedErrors sends the text of every error to clients. Never use it in production.
 	DetailedErrors bool
 }
@@ -91,9 +101,15 @@ func (l Limits) withDefaults(d Limits) Limits {
 	if l.MaxMessageSize == 0 {
 		l.MaxMessageSize = d.MaxMessageSize
 	}
-	if l.MaxQueue == 0 {
-		l.MaxQueue = d.MaxQueue
+	number := func(v *int, d int) {
+		if *v == 0 {
+			*v = d
+		}
 	}
+	number(&l.MaxQueue, d.MaxQueue)
+	number(&l.StreamBuffer, d.StreamBuffer)
+	number(&l.MaxStreams, d.MaxStreams)
+	number(&l.ParallelCalls, d.ParallelCalls)
 	l.DetailedErrors = l.DetailedErrors || d.DetailedErrors
 	return l
 }
@@ -106,6 +122,9 @@ func defaultLimits() Limits {
 		SendTimeout:      DefaultSendTimeout,
 		MaxMessageSize:   DefaultMaxMessageSize,
 		MaxQueue:         DefaultMaxQueue,
+		StreamBuffer:     DefaultStreamBuffer,
+		MaxStreams:       DefaultMaxStreams,
+		ParallelCalls:    DefaultParallelCalls,
 	}
 }
 
@@ -118,6 +137,8 @@ func (l Limits) validate() error {
 		return fmt.Errorf("hub: SendTimeout is %v; it must be positive", l.SendTimeout)
 	case l.MaxQueue < 0:
 		return errors.New("hub: MaxQueue is negative; a queue without a bound would let one slow client exhaust the memory")
+	case l.StreamBuffer < 0 || l.MaxStreams < 0 || l.ParallelCalls < 0:
+		return errors.New("hub: StreamBuffer, MaxStreams and ParallelCalls must be positive")
 	}
 	return nil
 }

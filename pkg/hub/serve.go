@@ -66,6 +66,8 @@ func (c *Connection) begin() bool {
 func (c *Connection) leave() {
 	c.busy.Lock()
 	defer c.busy.Unlock()
+	c.endUploads()
+	c.disappoint()
 	if c.connected {
 		c.callDisconnected()
 	}

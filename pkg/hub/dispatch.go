@@ -92,6 +92,9 @@ func (inv *invocation) prepare(m *protocol.Message) (text string) {
 		}
 		return "The client attempted to invoke the streaming '" + method.name + "' method with a non-streaming invocation."
 	}
+	if allow := c.host.authorize; allow != nil && !allow(inv.call) {
+		return "Failed to invoke '" + method.name + "' because user is unauthorized"
+	}
 	unexpected := "An unexpected error occurred invoking '" + method.name + "' on the server. "
 	if n, want := len(m.StreamIDs), len(method.params)-method.wire; n != want {
 		return unexpected + fmt.Sprintf("HubException: Client sent %d stream(s), Hub method expects %d.", n, want)
@@ -172,9 +175,6 @@ func (inv *invocation) run() {
 		c.replyError(inv.id, explain(base, err, c.host.limits.DetailedErrors))
 	}
 }
-
-// invoke calls the method.
-func (inv *invocation) invoke() (any, error) { return inv.method.call(inv.in) }
 
 // finished notes how an invocation ended.
 func (inv *invocation) finished(outcome Outcome, err error, start time.Time) {

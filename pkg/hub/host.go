@@ -26,6 +26,7 @@ type host struct {
 	exact          map[string]*method // by the name as it is spelled in Go, which spares the conversion
 	onConnected    func(*Call) error
 	onDisconnected func(*Call, error)
+	authorize      func(*Call) bool // nil: everyone may call everything
 
 	endpoint *transport.Endpoint
 

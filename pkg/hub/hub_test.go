@@ -165,7 +165,6 @@ func TestDetailedErrors(t *testing.T) {
 	c.wantCall("error: Failed to invoke 'Add' due to an error on the server. InvalidDataException: Error binding arguments. Make sure that the types of the provided values match the types of the hub method being invoked.", "Add", 1, "x")
 }
 
-
 // What wants no answer gets none, not even for its errors.
 func TestInvokeWithoutID(t *testing.T) {
 	c := dial(t, start(t, &chat{}, hub.Options{}))

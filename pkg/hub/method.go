@@ -19,6 +19,8 @@ type method struct {
 	result bool          // it returns a value
 	stream *streamType   // what it streams; nil when its result is an ordinary value
 	fails  bool          // it returns an error, last
+
+	filtered func(c *Call, args []any) (any, error) // the method inside its filters; nil when it has none
 }
 
 // param is a parameter of a hub method: an argument, or a stream from the client.

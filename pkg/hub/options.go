@@ -34,6 +34,9 @@ type Options struct {
 	// request with 401, or with 403 when it wraps ErrForbidden. Nil means that everyone is anonymous.
 	Authenticate func(r *http.Request) (Identity, error)
 
+	// Filters surround what all hubs do.
+	Filters []Filter
+
 	// Backplane joins this server to others. Nil means that this process is the whole cluster.
 	Backplane Backplane
 
@@ -56,6 +59,18 @@ type HubOptions struct {
 	// Name is the hub's name on the backplane and in logs. Nodes share a hub when its name is the same on all of them; for a
 	// cluster with ASP.NET Core nodes it is the full .NET type name. Empty means the name of the Go type.
 	Name string
+
+	// Admit says whether a user may connect to the hub at all; who may not is refused with 401 when anonymous, else with 403.
+	// Nil admits everyone.
+	Admit func(Identity) bool
+	// Authorize says whether an invocation may go on; the call's Method says which it is. A client that may not is told so, and
+	// stays connected. Nil allows everything.
+	Authorize func(c *Call) bool
+
+	// Filters surround what the hub does, inside those of the server.
+	Filters []Filter
+	// MethodFilters surround single methods, by name, inside the hub's.
+	MethodFilters map[string][]Filter
 
 	Limits
 }

@@ -143,8 +143,11 @@ func (s *Server) conflict(h *host) error {
 }
 
 func (s *Server) newHost(path string, value any, o HubOptions) (*host, error) {
-	h := &host{server: s, path: path, name: o.Name, limits: o.Limits.withDefaults(s.limits)}
+	h := &host{server: s, path: path, name: o.Name, limits: o.Limits.withDefaults(s.limits), authorize: o.Authorize}
 	if err := errors.Join(s.invalid, o.Limits.validate(), checkPath(path), h.describe(value)); err != nil {
+		return nil, err
+	}
+	if err := h.applyFilters(o); err != nil {
 		return nil, err
 	}
 	if h.name == "" {
@@ -159,7 +162,7 @@ func (s *Server) newHost(path string, value any, o HubOptions) (*host, error) {
 	if s.options.Hooks != nil {
 		h.hooks = s.options.Hooks(h.name, h.methodNames())
 	}
-	h.endpoint = s.newEndpoint(h)
+	h.endpoint = s.newEndpoint(h, o.Admit)
 	return h, nil
 }
 
@@ -186,7 +189,7 @@ func (h *host) methodNames() []string {
 	return names
 }
 
-func (s *Server) newEndpoint(h *host) *transport.Endpoint {
+func (s *Server) newEndpoint(h *host, admit func(Identity) bool) *transport.Endpoint {
 	e := &transport.Endpoint{
 		Path:           h.path,
 		Tokens:         s.tokens,
@@ -199,10 +202,28 @@ func (s *Server) newEndpoint(h *host) *transport.Endpoint {
 	if s.options.Cluster != nil {
 		e.Claim = s.options.Cluster.Claim
 	}
-	if auth := s.options.Authenticate; auth != nil {
-		e.Authenticate = func(r *http.Request) (any, error) { return auth(r) }
+	if s.options.Authenticate != nil || admit != nil {
+		e.Authenticate = func(r *http.Request) (any, error) { return s.identify(r, admit) }
 	}
 	return e
+}
+
+var errAnonymous = errors.New("hub: this hub is not for anonymous clients")
+
+// identify finds out who sends a request, and whether it may.
+func (s *Server) identify(r *http.Request, admit func(Identity) bool) (id Identity, err error) {
+	if auth := s.options.Authenticate; auth != nil {
+		if id, err = auth(r); err != nil {
+			return id, err
+		}
+	}
+	switch {
+	case admit == nil || admit(id):
+		return id, nil
+	case id.UserID == "":
+		return id, errAnonymous
+	}
+	return id, fmt.Errorf("hub: %q is not admitted: %w", id.UserID, ErrForbidden)
 }
 
 // ready says why no client can be taken on.

@@ -29,6 +29,19 @@ func TestClaims(t *testing.T) {
 	}
 }
 
+// A generation ends soon after the key came into it.
+func TestClaimsKeepTheOlderGeneration(t *testing.T) {
+	var c claims
+	start := time.Unix(1_800_000_000, 0)
+	c.claim(newConnectionKey(), start)
+	k, later := newConnectionKey(), start.Add(tokenLife+clockSkew-time.Second)
+	c.claim(k, later)
+	c.end(k, later, later)
+	if got := c.claim(k, later.Add(2*time.Second)); got != ended {
+		t.Errorf("%v, want %v", got, ended)
+	}
+}
+
 func TestClaimsForget(t *testing.T) {
 	var c claims
 	start := time.Unix(1_800_000_000, 0)

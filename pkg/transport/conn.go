@@ -19,6 +19,7 @@ const (
 // What a client sends has no message boundaries; what it is sent always consists of whole messages.
 //
 // One goroutine may read, and one may write, at the same time; the rest may be called at any time from anywhere.
+// Whoever is given a Conn must end it by Close or Abort, even when the client has gone: until then its id may count as live.
 type Conn interface {
 	// ID is the public connection id.
 	ID() string
@@ -32,7 +33,7 @@ type Conn interface {
 
 	// Write sends frames, in order, joined into as few messages of the transport as its bounds allow. It returns
 	// when the operating system took the bytes, or an error after the send timeout, or when the connection ends.
-	// It does not keep the slice.
+	// An error ends the connection; after the send timeout it wraps os.ErrDeadlineExceeded. It does not keep the slice.
 	Write(frames []*Frame) error
 
 	// SetBinary makes the following messages Binary ones, as the codec chosen in the handshake wants it.
@@ -44,8 +45,8 @@ type Conn interface {
 	LastRead() time.Time
 
 	// Close ends the connection in an orderly way: normally (WebSocket 1000) when err is nil, else as failed (1011).
-	// It waits up to the close timeout for the client to agree. Later calls of it, and of Abort, do nothing.
+	// It waits up to the close timeout for the client to agree. Later calls of it do nothing, and do not wait.
 	Close(err error)
-	// Abort ends the connection at once, without a word to the client.
+	// Abort ends the connection at once, without a word to the client; it also cuts a Close under way short.
 	Abort()
 }

@@ -1,16 +1,12 @@
 package transport
 
 import (
-	"crypto/tls"
 	"io"
-	"net/http"
-	"net/http/httptest"
+	"net"
 	"runtime"
 	"strings"
 	"sync"
 	"testing"
-
-	"github.com/coder/websocket"
 )
 
 func TestWriteDoesNotAllocate(t *testing.T) {
@@ -53,12 +49,16 @@ func TestReadDoesNotAllocate(t *testing.T) {
 
 // TestIdleConnection guards what makes an idle connection cheap: no HTTP request, no handler and no large buffer survive the
 // upgrade. What is measured is the heap and the stacks of connections with a reader each, the clients' ends of the TCP
-// connections included, which take about 0.5 KiB.
+// connections included, which take about 0.3 KiB.
 func TestIdleConnection(t *testing.T) {
 	perConnection := idleCost(t, 1000)
 	t.Logf("%d bytes per idle connection", perConnection)
-	if perConnection > 9<<10 {
-		t.Errorf("%d bytes per idle connection, more than 9 KiB: what keeps a buffer or a request alive?", perConnection)
+	most := 9 << 10
+	if raceDetector {
+		most += 6 << 10 // stacks are twice as large
+	}
+	if perConnection > most {
+		t.Errorf("%d bytes per idle connection, more than %d: what keeps a buffer or a request alive?", perConnection, most)
 	}
 }
 
@@ -72,10 +72,12 @@ func idleCost(t testing.TB, connections int) int {
 	var readers sync.WaitGroup
 	s := newSite(t)
 	conns := make([]Conn, 0, connections)
+	clients := make([]net.Conn, 0, connections)
 	requests := make([]*Request, 0, connections) // a hub keeps them
 	one := func() {
-		nc, _, conn := s.rawClient(t, masked(0x81, "hello"))
-		_ = nc
+		nc, _ := s.upgrade(t, masked(0x81, "hello"))
+		conn := receive(t, s.accepted)
+		clients = append(clients, nc)
 		conns, requests = append(conns, conn), append(requests, receive(t, s.requests))
 		read := make(chan struct{})
 		readers.Go(func() {
@@ -100,6 +102,9 @@ func idleCost(t testing.TB, connections int) int {
 	runtime.KeepAlive(requests)
 	for _, c := range conns {
 		c.Abort()
+	}
+	for _, c := range clients {
+		_ = c.Close()
 	}
 	readers.Wait()
 	return cost
@@ -134,52 +139,5 @@ func BenchmarkWrite(b *testing.B) {
 			conn.Abort()
 			<-done
 		})
-	}
-}
-
-// Over TLS, where the same server speaks HTTP/2 to whoever asks for it, and closing says goodbye first.
-func TestTLS(t *testing.T) {
-	s := newSite(t)
-	server := httptest.NewUnstartedServer(s.Endpoint)
-	server.EnableHTTP2 = true
-	server.StartTLS()
-	defer server.Close()
-	client := server.Client()
-	response, err := client.Post(server.URL+"/chat/negotiate?negotiateVersion=1", "", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	body, _ := io.ReadAll(response.Body)
-	_ = response.Body.Close()
-	if response.ProtoMajor != 2 || !strings.Contains(string(body), `"WebSockets"`) {
-		t.Errorf("%s: %s", response.Proto, body)
-	}
-	http1 := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: client.Transport.(*http.Transport).TLSClientConfig.RootCAs}}}
-	defer http1.CloseIdleConnections()
-	dial := func() (*websocket.Conn, Conn) {
-		c, _, err := websocket.Dial(t.Context(), server.URL+"/chat", &websocket.DialOptions{HTTPClient: http1})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return c, s.conn(t)
-	}
-	c, conn := dial()
-	in := messages(t, c)
-	if err := conn.Write([]*Frame{text("a"), text("b")}); err != nil {
-		t.Fatal(err)
-	}
-	if got := receive(t, in); got != "T:ab" {
-		t.Errorf("got %q", got)
-	}
-	conn.Close(nil)
-	for range in {
-	}
-	c, conn = dial() // one that does not read, and must not hold up Abort with TLS's goodbye
-	defer func() { _ = c.CloseNow() }()
-	written := fill(conn)
-	blocked(t, conn)
-	conn.Abort()
-	if receive(t, written) == nil {
-		t.Error("Write succeeded")
 	}
 }

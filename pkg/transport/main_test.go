@@ -164,11 +164,18 @@ func (s *site) negotiate(t testing.TB, query string) (n negotiated) {
 // rawClient speaks bytes over TCP, after a proper upgrade. Early bytes are sent right behind the handshake.
 func (s *site) rawClient(t testing.TB, early string) (*net.TCPConn, *bufio.Reader, Conn) {
 	t.Helper()
+	nc, br := s.upgrade(t, early)
+	t.Cleanup(func() { _ = nc.Close() })
+	return nc, br, s.conn(t)
+}
+
+// upgrade is rawClient for those who clean up themselves.
+func (s *site) upgrade(t testing.TB, early string) (*net.TCPConn, *bufio.Reader) {
+	t.Helper()
 	nc, err := net.Dial("tcp", s.server.Listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = nc.Close() })
 	head := "GET " + s.Path + " HTTP/1.1\r\nHost: " + nc.RemoteAddr().String() + "\r\n" + strings.ReplaceAll(upgradeHeaders, "\n", "\r\n") + "\r\n"
 	if _, err := io.WriteString(nc, head+early); err != nil {
 		t.Fatal(err)
@@ -179,7 +186,7 @@ func (s *site) rawClient(t testing.TB, early string) (*net.TCPConn, *bufio.Reade
 	if err != nil || response.StatusCode != http.StatusSwitchingProtocols {
 		t.Fatalf("upgrade: %v, %v", err, response)
 	}
-	return nc.(*net.TCPConn), br, s.conn(t)
+	return nc.(*net.TCPConn), br
 }
 
 // masked is a client's frame with a mask of zeroes.

@@ -3,6 +3,7 @@ package transport
 import (
 	"encoding/base64"
 	"errors"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -73,6 +74,7 @@ func TestTokenRefused(t *testing.T) {
 		"not base64":         {"/chat", good[:len(good)-1] + "!", ErrTokenMalformed},
 		"padded":             {"/chat", good + "=", ErrTokenMalformed},
 		"a line break in it": {"/chat", good[:10] + "\n" + good[10:], ErrTokenMalformed},
+		"written otherwise":  {"/chat", good[:len(good)-1] + string(good[len(good)-1]+1), ErrTokenMalformed}, // in bits that mean nothing
 		"cut short":          {"/chat", good[:len(good)-4], ErrTokenMalformed},
 		"too long":           {"/chat", good + strings.Repeat("AAAA", 200), ErrTokenMalformed},
 		"another version":    {"/chat", change(0, 2), ErrTokenMalformed},
@@ -92,8 +94,17 @@ func TestTokenRefused(t *testing.T) {
 			}
 		})
 	}
-	// The hub's short tag is not what protects: a token whose tag was changed to fit is forged.
-	tag := hubTag("/news")
+	// The hub's short tag is not what protects: neither one that was changed to fit, nor a hub that has the same.
+	other, tag := "", hubTag("/chat")
+	for i := 0; other == ""; i++ {
+		if path := "/" + strconv.Itoa(i); hubTag(path) == tag {
+			other = path
+		}
+	}
+	if _, err := tokens.Parse(other, good); !errors.Is(err, ErrTokenForged) {
+		t.Errorf("a hub with the same tag: got %v, want %v", err, ErrTokenForged)
+	}
+	tag = hubTag("/news")
 	raw[offHub], raw[offHub+1] = tag[0], tag[1]
 	if _, err := tokens.Parse("/news", base64.RawURLEncoding.EncodeToString(raw)); !errors.Is(err, ErrTokenForged) {
 		t.Errorf("a fitting tag: got %v, want %v", err, ErrTokenForged)

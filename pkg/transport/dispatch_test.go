@@ -105,7 +105,7 @@ func TestUpgradeFaults(t *testing.T) {
 		k, v, _ := strings.Cut(strings.TrimSpace(line), ": ")
 		r.Header.Set(k, v)
 	}
-	s.Endpoint.ServeHTTP(w, r)
+	s.ServeHTTP(w, r)
 	if w.Code != 404 || w.Body.String() != "WebSockets transport not supported by this end point type" {
 		t.Errorf("a response that cannot be hijacked: %d %s", w.Code, w.Body)
 	}

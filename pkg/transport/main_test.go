@@ -130,7 +130,7 @@ func (s *site) ask(t testing.TB, method, target, headers string) (answer, http.H
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }()
 	a := answer{Status: response.StatusCode, ContentType: response.Header.Get("Content-Type")}
 	if a.Status != http.StatusSwitchingProtocols {
 		body, err := io.ReadAll(response.Body)

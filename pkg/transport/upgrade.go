@@ -45,7 +45,7 @@ func (h hijack) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, err
 	}
 	// What came right behind the handshake. It must be buffered in the new reader: the library looks there, and nowhere else.
-	early, err := rw.Reader.Peek(rw.Reader.Buffered())
+	early, err := rw.Peek(rw.Reader.Buffered())
 	if err != nil {
 		_ = conn.Close()
 		return nil, nil, err

@@ -41,6 +41,27 @@ func TestTests(t *testing.T) {
 	}
 }
 
+var clientVersion = regexp.MustCompile(`@microsoft/signalr(?:@|": ")([0-9.]+[0-9])`)
+
+// TestClientVersion fails for a version of the official client in a document that is not the one of the demo page.
+func TestClientVersion(t *testing.T) {
+	manifest, err := os.ReadFile(filepath.Join(root, "cmd/node/demo/package.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := clientVersion.FindSubmatch(manifest)
+	if want == nil {
+		t.Fatal("cmd/node/demo/package.json names no version of the client")
+	}
+	for _, doc := range documents(t) {
+		for _, m := range clientVersion.FindAllStringSubmatch(doc.text, -1) {
+			if m[1] != string(want[1]) {
+				t.Errorf("%s names version %s of the client; the demo page has %s", doc.path, m[1], want[1])
+			}
+		}
+	}
+}
+
 var metricRow = regexp.MustCompile("(?m)^\\| `((?:hubfleet|signalr)_[a-z_]+)` \\| ([a-z]+) \\|([^|]*)\\|")
 
 // TestMetricsTable holds the table of docs/operations.md to the one in pkg/metrics: the same names in the same order, with

@@ -34,3 +34,33 @@ func Example() {
 	// Repeat <nil> <nil> Ada 3
 	// "{\"type\":3,\"invocationId\":\"0\",\"result\":\"Ada\"}\x1e" <nil>
 }
+
+// A value that came in one encoding goes out in the other.
+func ExampleRaw() {
+	var value protocol.Raw
+	if err := protocol.MessagePack.Unmarshal([]byte("\x82\xa4name\xa3Ada\xa3age\xcc\xc8"), &value); err != nil {
+		fmt.Println(err)
+		return
+	}
+	frame, err := protocol.JSON.AppendInvocation(nil, "", "Show", []any{value})
+	fmt.Printf("%q %v\n", frame, err)
+	// Output:
+	// "{\"type\":1,\"target\":\"Show\",\"arguments\":[{\"name\":\"Ada\",\"age\":200}]}\x1e" <nil>
+}
+
+// One set of struct tags serves both encodings; peers in .NET call the same fields otherwise.
+func ExampleNewMessagePack() {
+	type user struct {
+		Name string `json:"name"`
+	}
+	dotnet := protocol.NewMessagePack(protocol.MessagePackOptions{PascalCase: true})
+	for _, codec := range []protocol.Codec{protocol.JSON, protocol.MessagePack, dotnet} {
+		value, err := codec.AppendValue(nil, user{"Ada"})
+		var back user
+		fmt.Printf("%s %q %v %v %s\n", codec.Name(), value, err, codec.Unmarshal(value, &back), back.Name)
+	}
+	// Output:
+	// json "{\"name\":\"Ada\"}" <nil> <nil> Ada
+	// messagepack "\x81\xa4name\xa3Ada" <nil> <nil> Ada
+	// messagepack "\x81\xa4Name\xa3Ada" <nil> <nil> Ada
+}

@@ -37,14 +37,8 @@ func TestHandshakeRequestQuotesInvalidText(t *testing.T) {
 	diff(t, "error", "Missing required property 'protocol'. Message content: {\"x\":\"\uFFFD\"}", err.Error())
 }
 
-// binaryCodec stands for any codec that needs binary frames.
-type binaryCodec struct{ Codec }
-
-func (binaryCodec) Name() string { return "binary" }
-func (binaryCodec) Binary() bool { return true }
-
 func TestHandshakeChoose(t *testing.T) {
-	codecs := []Codec{JSON, binaryCodec{}}
+	codecs := []Codec{JSON, MessagePack}
 	tests := []struct {
 		request HandshakeRequest
 		text    bool // the transport carries nothing else
@@ -55,12 +49,12 @@ func TestHandshakeChoose(t *testing.T) {
 		{HandshakeRequest{"JSON", 2}, true, "json", ""},
 		{HandshakeRequest{"json", 0}, false, "json", ""},
 		{HandshakeRequest{"json", -5}, false, "json", ""},
-		{HandshakeRequest{"Binary", 1}, false, "binary", ""},
+		{HandshakeRequest{"MessagePack", 1}, false, "messagepack", ""},
 		{HandshakeRequest{"json", 3}, false, "", "The server does not support version 3 of the 'json' protocol."},
 		{HandshakeRequest{"Json", 3}, false, "", "The server does not support version 3 of the 'Json' protocol."},
 		{HandshakeRequest{"xml", 3}, false, "", "The protocol 'xml' is not supported."},
 		{HandshakeRequest{"", 1}, false, "", "The protocol '' is not supported."},
-		{HandshakeRequest{"Binary", 1}, true, "", "Cannot use the 'binary' protocol on the current transport. The transport does not support 'Binary' transfer format."},
+		{HandshakeRequest{"MessagePack", 1}, true, "", "Cannot use the 'messagepack' protocol on the current transport. The transport does not support 'Binary' transfer format."},
 	}
 	for _, tt := range tests {
 		codec, err := tt.request.Choose(codecs, !tt.text)

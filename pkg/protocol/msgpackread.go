@@ -179,7 +179,7 @@ func readByteArray(p *plan, b []byte, v reflect.Value) ([]byte, error) {
 	if len(data) != v.Len() {
 		return b, unfit(p.typ, fmt.Sprintf("it is %d bytes", len(data)))
 	}
-	reflect.Copy(v, reflect.ValueOf(data).Convert(reflect.SliceOf(p.elem.typ)))
+	copy(v.Bytes(), data)
 	return rest, nil
 }
 

@@ -16,7 +16,9 @@
 //	}
 //	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 //	defer stop()
-//	log.Fatal(n.Run(ctx))
+//	if err := n.Run(ctx); err != nil {
+//		log.Fatal(err)
+//	}
 //
 // The node serves clients on one listener and the operator on another: /metrics, /healthz, /readyz and /debug/pprof.
 package node

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math"
+	"strconv"
 	"strings"
 )
 
@@ -105,4 +106,57 @@ func AppendHandshakeResponse(dst []byte, errText string) []byte {
 		dst = appendJSONString(dst, errText)
 	}
 	return append(dst, '}', recordSeparator)
+}
+
+// AppendHandshakeRequest writes what a client says first behind dst.
+func AppendHandshakeRequest(dst []byte, req HandshakeRequest) []byte {
+	dst = append(dst, `{"protocol":`...)
+	dst = appendJSONString(dst, req.Protocol)
+	dst = append(dst, `,"version":`...)
+	dst = strconv.AppendInt(dst, int64(req.Version), 10)
+	return append(dst, '}', recordSeparator)
+}
+
+// ParseHandshakeResponse reads the answer that data begins with. errText is why the server refuses; empty means that it
+// accepts. n is how many bytes the answer took, its record separator included, and those behind it belong to the hub
+// protocol; zero means that it has not wholly arrived. The error is an *Error: what came is no answer to a handshake.
+func ParseHandshakeResponse(data []byte) (errText string, n int, err error) {
+	end := bytes.IndexByte(data, recordSeparator)
+	if end < 0 {
+		return "", 0, nil
+	}
+	errText, err = parseResponse(data[:end])
+	return errText, end + 1, err
+}
+
+func parseResponse(body []byte) (errText string, err error) {
+	s := scanner{data: body}
+	if err := s.object(); err != nil {
+		return "", err
+	}
+	for first := true; ; first = false {
+		more, ok := s.more(first, '}')
+		if !ok {
+			return "", errJSON
+		}
+		if !more {
+			return errText, nil
+		}
+		name, ok := s.key()
+		if !ok {
+			return "", errJSON
+		}
+		switch string(name) {
+		case "type":
+			// A server that knows no handshakes, as those before ASP.NET Core 2.1, begins with a message.
+			return "", &Error{Text: "Expected a handshake response from the server."}
+		case "error":
+			errText, err = s.text("error")
+		default:
+			_, err = s.encoded()
+		}
+		if err != nil {
+			return "", err
+		}
+	}
 }

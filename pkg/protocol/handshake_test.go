@@ -80,3 +80,68 @@ func TestHandshakeResponse(t *testing.T) {
 		diff(t, text, "before"+framed([]byte(want)), string(AppendHandshakeResponse([]byte("before"), text)))
 	}
 }
+
+func TestHandshakeRequestWritten(t *testing.T) {
+	for _, tt := range []struct {
+		request HandshakeRequest
+		want    string
+	}{
+		{HandshakeRequest{"json", 1}, `{"protocol":"json","version":1}`},
+		{HandshakeRequest{"messagepack", 2}, `{"protocol":"messagepack","version":2}`},
+		{HandshakeRequest{"a\"b", -1}, `{"protocol":"a\"b","version":-1}`},
+	} {
+		wire := AppendHandshakeRequest([]byte("before"), tt.request)
+		diff(t, "request", "before"+framed([]byte(tt.want)), string(wire))
+		again, n, err := ParseHandshakeRequest(wire[len("before"):])
+		if again != tt.request || n != len(wire)-len("before") || err != nil {
+			t.Errorf("%s: read as %+v, %d bytes, %v", wire, again, n, err)
+		}
+	}
+}
+
+func TestHandshakeResponseRead(t *testing.T) {
+	for _, tt := range []struct {
+		in, text string
+		n        int
+		err      string
+	}{
+		{"", "", 0, ""},
+		{"{}", "", 0, ""},
+		{"{}\x1e", "", 3, ""},
+		{"{}\x1e{\"type\":6}\x1e", "", 3, ""},
+		{`{"error":"No."}` + "\x1e", "No.", 16, ""},
+		{`{ "minorVersion" : 0 , "error" : "\u004eo." }` + "\x1e", "No.", 46, ""},
+		{`{"error":""}` + "\x1e", "", 13, ""},
+		{`{"type":6}` + "\x1e", "", 11, "Expected a handshake response from the server."},
+		{`{"error":null}` + "\x1e", "", 15, "Expected 'error' to be of type String."},
+		{`{"error":7}` + "\x1e", "", 12, "Expected 'error' to be of type String."},
+		{"[]\x1e", "", 3, "Unexpected JSON Token Type 'Array'. Expected a JSON Object."},
+		{"{\x1e", "", 2, "Error reading JSON."},
+		{"HTTP\x1e", "", 5, "Error reading JSON."},
+	} {
+		text, n, err := ParseHandshakeResponse([]byte(tt.in))
+		var failed string
+		if err != nil {
+			failed = err.Error()
+		}
+		if text != tt.text || n != tt.n || failed != tt.err {
+			t.Errorf("%q: %q, %d bytes, error %q", tt.in, text, n, failed)
+		}
+	}
+}
+
+func FuzzHandshakeResponse(f *testing.F) {
+	f.Add([]byte("{}\x1e"))
+	f.Add([]byte(`{"error":"The protocol 'x' is not supported."}` + "\x1e"))
+	f.Add([]byte(`{"type":6,"x":[{}]}` + "\x1e"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		text, n, err := ParseHandshakeResponse(data)
+		if n == 0 || err != nil {
+			return
+		}
+		again, _, err := ParseHandshakeResponse(AppendHandshakeResponse(nil, text))
+		if err != nil || again != text {
+			t.Fatalf("%q: %q, then %q, %v", data, text, again, err)
+		}
+	})
+}

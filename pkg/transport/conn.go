@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"fmt"
 	"io"
 	"time"
 )
@@ -14,6 +15,14 @@ const (
 	ServerSentEvents Kind = "ServerSentEvents"
 	LongPolling      Kind = "LongPolling"
 )
+
+// ClosedError is what Next returns when the client closed its WebSocket for another reason than that it is done. It is not a
+// broken connection: the client does not mean to go on.
+type ClosedError struct{ Status int }
+
+func (e *ClosedError) Error() string {
+	return fmt.Sprintf("transport: the client closed the WebSocket with status %d", e.Status)
+}
 
 // Conn is one client's connection as an ordered stream of bytes in each direction.
 // What a client sends has no message boundaries; what it is sent always consists of whole messages.

@@ -104,11 +104,41 @@ func (e *Endpoint) serveWebSocket(w http.ResponseWriter, r *http.Request, identi
 		e.serveUnnegotiated(w, r, identity)
 		return
 	}
+	if e.resume(w, r, id) {
+		return
+	}
 	token, ok := e.admit(w, r, id)
 	if !ok {
 		return
 	}
-	e.open(w, r, identity, token.ID, func() { e.claims.end(token.key, token.Issued, time.Now()) })
+	done := func() { e.claims.end(token.key, token.Issued, time.Now()) }
+	e.open(w, r, token.ID, done, func(c Conn) {
+		request := newRequest(r, identity)
+		request.Stateful = token.Stateful
+		e.Accept(c, request)
+	})
+}
+
+// resume gives a connection that is here another WebSocket. It returns false when there is no such connection.
+func (e *Endpoint) resume(w http.ResponseWriter, r *http.Request, id string) bool {
+	if e.Resume == nil {
+		return false
+	}
+	token, err := e.Tokens.Parse(e.Path, id)
+	if err != nil || !token.Stateful {
+		return false
+	}
+	attach, known := e.Resume(token.ID)
+	switch {
+	case !known:
+		return false
+	case attach == nil: // it is ending, or its handshake asked for no more than version 1
+		e.refused(RefusedUsed)
+		reply(w, http.StatusNoContent, textPlain, "")
+	default:
+		e.open(w, r, token.ID, func() {}, attach)
+	}
+	return true
 }
 
 // serveUnnegotiated opens a connection for a client that skipped negotiation. It is the one WebSocket that may be told 503:
@@ -119,7 +149,7 @@ func (e *Endpoint) serveUnnegotiated(w http.ResponseWriter, r *http.Request, ide
 		unavailable(w)
 		return
 	}
-	e.open(w, r, identity, newConnectionKey().String(), func() {})
+	e.open(w, r, newConnectionKey().String(), func() {}, func(c Conn) { e.Accept(c, newRequest(r, identity)) })
 }
 
 // admit checks a token and claims it for the caller. It answers and returns false when somebody had it before, or nobody

@@ -34,6 +34,10 @@ type Endpoint struct {
 	// Accept takes over a new connection, and must end it by its Close or Abort. It must not block: it starts a goroutine
 	// and returns. Required.
 	Accept func(c Conn, r *Request)
+	// Resume says what takes over another WebSocket of a connection with this id: attach, which must not block, and must end the
+	// Conn by its Close or Abort. With known true and a nil attach the connection is here but takes none. Nil means that
+	// negotiate grants no stateful reconnect.
+	Resume func(id string) (attach func(Conn), known bool)
 	// Ready says why no new client can be served yet (answered with 503 and Retry-After, but not told to the client); nil
 	// error or nil func: they can be.
 	// It is asked on negotiate, and by a WebSocket that comes without negotiation. A token is served whatever it says:

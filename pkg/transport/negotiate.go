@@ -37,7 +37,8 @@ func (e *Endpoint) serveNegotiate(w http.ResponseWriter, r *http.Request) {
 		// This client will name its connection by its id alone, so the id must be the token.
 		answer.ID, err = e.Tokens.mintAll(e.Path)
 	} else {
-		answer.Token, answer.ID, err = e.Tokens.Mint(e.Path, false)
+		answer.Stateful = e.Resume != nil && wantsStateful(r.URL.RawQuery)
+		answer.Token, answer.ID, err = e.Tokens.Mint(e.Path, answer.Stateful)
 	}
 	if err != nil {
 		e.negotiated(ResultUnavailable)
@@ -50,6 +51,7 @@ func (e *Endpoint) serveNegotiate(w http.ResponseWriter, r *http.Request) {
 
 // negotiation is the answer to negotiate, in the order in which ASP.NET Core writes it.
 type negotiation struct {
+	Stateful   bool          `json:"useStatefulReconnect,omitempty"`
 	Version    *int          `json:"negotiateVersion,omitempty"`
 	ID         string        `json:"connectionId,omitempty"`
 	Token      string        `json:"connectionToken,omitempty"`
@@ -70,6 +72,12 @@ func offer(w http.ResponseWriter, r *http.Request) []offeredKind {
 		offered = append(offered, offeredKind{WebSockets, []string{"Text", "Binary"}})
 	}
 	return offered
+}
+
+// wantsStateful says whether the client asks for stateful reconnect, in the spelling of .NET's booleans.
+func wantsStateful(rawQuery string) bool {
+	text, _ := queryValue(rawQuery, "useStatefulReconnect")
+	return strings.EqualFold(strings.TrimSpace(text), "true")
 }
 
 // negotiateVersion reads the version that the client asks for, or says what is wrong with it.

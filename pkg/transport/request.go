@@ -14,6 +14,8 @@ type Request struct {
 	Identity any
 	// RemoteAddr is the client's network address.
 	RemoteAddr string
+	// Stateful says that the client may bring another WebSocket when this one breaks; see Endpoint.Resume.
+	Stateful bool
 
 	head string // the request line and the headers, as on the wire
 }

@@ -69,9 +69,9 @@ func (c socketConn) Read(p []byte) (int, error)  { return c.s.Read(p) }
 func (c socketConn) Write(p []byte) (int, error) { return c.s.Write(p) }
 func (c socketConn) Close() error                { return c.s.Close() }
 
-// open upgrades the request and hands the connection to Accept. When it returns, the HTTP server's goroutine and
+// open upgrades the request and hands the connection to accept. When it returns, the HTTP server's goroutine and
 // the request are free. onClose is called once, when the connection has ended or did not come to be.
-func (e *Endpoint) open(w http.ResponseWriter, r *http.Request, identity any, id string, onClose func()) {
+func (e *Endpoint) open(w http.ResponseWriter, r *http.Request, id string, onClose func(), accept func(Conn)) {
 	c := &webSocket{id: id, closeTimeout: orDefault(e.CloseTimeout, DefaultCloseTimeout)}
 	c.socket.sendTimeout = orDefault(e.SendTimeout, DefaultSendTimeout)
 	c.socket.onClose = onClose
@@ -88,7 +88,7 @@ func (e *Endpoint) open(w http.ResponseWriter, r *http.Request, identity any, id
 	}
 	ws.SetReadLimit(-1) // it counts WebSocket messages; what is limited is a hub message, and that by the hub
 	c.ws = ws
-	e.Accept(c, newRequest(r, identity))
+	accept(c)
 }
 
 func orDefault(d, standard time.Duration) time.Duration {

@@ -75,7 +75,7 @@ func (c *webSocket) readError(err error) error {
 	case status == websocket.StatusNormalClosure, status == websocket.StatusGoingAway, status == websocket.StatusNoStatusRcvd:
 		return io.EOF
 	case status != -1:
-		return fmt.Errorf("transport: the client closed the WebSocket with status %d", status)
+		return &ClosedError{Status: int(status)}
 	case errors.Is(err, io.EOF): // of the network connection
 		return fmt.Errorf("transport: the connection broke: %w", io.ErrUnexpectedEOF)
 	}

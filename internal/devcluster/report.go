@@ -49,9 +49,9 @@ func (r *report) ready(e event) {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "\n  Hubfleet is running. Open the page twice; each window may land on another node.\n\n")
-	fmt.Fprintf(&b, "    %-9s %s   round robin over all nodes\n", "page", e.URL)
+	fmt.Fprintf(&b, "    %-9s %-25s round robin over all nodes\n", "page", e.URL)
 	for _, n := range e.Nodes {
-		fmt.Fprintf(&b, "    %-9s %s   admin %s\n", n.Name, n.URL, n.Admin)
+		fmt.Fprintf(&b, "    %-9s %-25s admin %s\n", n.Name, n.URL, n.Admin)
 	}
 	if e.Redis != "" {
 		fmt.Fprintf(&b, "    %-9s %s\n", "redis", e.Redis)

@@ -112,7 +112,7 @@ func (packCodec) Elements(array []byte, dst [][]byte) ([][]byte, error) {
 	}
 	split := dst
 	for range count {
-		n, ok := packLen(rest, 1)
+		n, ok := packLen(rest, 2) // inside the message and the array
 		if !ok {
 			return dst, errBadArguments
 		}

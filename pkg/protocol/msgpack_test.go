@@ -258,7 +258,7 @@ func TestMessagePackElements(t *testing.T) {
 		{"dd00000001c0", "c0"},
 		{"", noArray}, {"2a", noArray}, {"c0", noArray}, {"81c0c0", noArray}, {"dd0000", noArray},
 		{"91", unreadable}, {"92a161", unreadable}, {"91c1", unreadable}, {"9001", unreadable}, {"ddffffffffc0", unreadable},
-		{strings.Repeat("91", maxDepth+1) + "c0", unreadable},
+		{strings.Repeat("91", maxDepth) + "c0", unreadable},
 	}
 	for _, tt := range tests {
 		got, err := MessagePack.Elements(unhex(t, tt.array), [][]byte{[]byte("before")})
@@ -274,6 +274,27 @@ func TestMessagePackElements(t *testing.T) {
 			text = err.(*Error).Text
 		}
 		diff(t, tt.array, tt.want, text)
+	}
+}
+
+// TestMessagePackDepth holds that a message goes as deep as one in JSON. One level more fails the call only.
+func TestMessagePackDepth(t *testing.T) {
+	for levels, ok := range map[int]bool{maxDepth - 1: true, maxDepth: false} {
+		array := strings.Repeat("\x91", levels-1) + "\x90"
+		for head, behind := range map[string]string{"\x95": "", "\x96": "\x90"} {
+			var m Message
+			if err := MessagePack.Decode([]byte(head+"\x01\x80\xa11\xa1t"+array+behind), &m); err != nil {
+				t.Fatalf("%d levels: %v", levels, err)
+			}
+			want := array
+			if !ok {
+				want += behind // nobody knows where it ends
+			}
+			diff(t, "arguments", want, string(m.Arguments))
+			if _, err := MessagePack.Elements(m.Arguments, nil); (err == nil) != ok {
+				t.Errorf("%d levels of arguments: %v", levels, err)
+			}
+		}
 	}
 }
 

@@ -96,7 +96,8 @@ func packKindOf(b []byte) packKind {
 }
 
 // packLen is how many bytes the value takes that b begins with and that stands inside depth open arrays and maps. It
-// is not ok if the value is not whole or nested too deeply. What a length claims is only compared with what is there.
+// is not ok if the value is not whole or nested too deeply. It ends with the first element that is not there, whatever
+// number is claimed.
 func packLen(b []byte, depth int) (n int, ok bool) {
 	kind, size, elements := packHead(b)
 	if kind == packNone || uint64(len(b)) < size {
@@ -106,7 +107,7 @@ func packLen(b []byte, depth int) (n int, ok bool) {
 	if kind != packArray && kind != packMap {
 		return n, true
 	}
-	if depth == maxDepth || uint64(len(b)-n) < elements {
+	if depth == maxDepth {
 		return 0, false
 	}
 	for range elements {

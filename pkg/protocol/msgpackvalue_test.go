@@ -69,6 +69,11 @@ type (
 		Value    int     `json:"value"`
 		Children []*tree `json:"children,omitempty"`
 	}
+	// both has two names that are equal but for case.
+	both struct {
+		Upper int `json:"A"`
+		Lower int `json:"a"`
+	}
 	endlessPointer *endlessPointer
 )
 
@@ -408,6 +413,7 @@ func TestMessagePackUnmarshal(t *testing.T) {
 		{"87" + "a44e414d45a141" + "a6756e6b6e6f6e9101" + "0102" + "a24944a131" + "a3616765c0" + "a36b6579c0" + "a46e616d65a142", person{Name: "B", base: base{ID: "1"}, Extra: &Extra{}}},
 		{"85" + "a3424947a22d35" + "a4666c6167a474727565" + "a46461736801" + "a474657874a137" + "a3616e7991c3", person{Big: -5, Flag: &yes, Dash: 1, Text: "7", Any: []any{true}}},
 		{"82a36269670aa4666c6167c0", person{Big: 10}},
+		{"82a16101a14102", both{Lower: 1, Upper: 2}},
 		{"83a453616d6501a14c02a152c0", clash{Left: Left{L: 2}}},
 	}
 	for _, tt := range tests {
@@ -463,7 +469,7 @@ func TestMessagePackUnmarshalRefuses(t *testing.T) {
 		{"c0", 0}, {"c0", int8(0)}, {"c0", uint64(0)}, {"c0", false}, {"c0", 0.0}, {"c0", person{}}, {"c0", time.Time{}}, {"c0", [1]int{}}, {"c0", color(0)},
 		{"2a", ""}, {"c3", ""}, {"90", ""}, {"c40161", ""}, {"a131", 0}, {"c3", 0}, {"01", false}, {"a0", 1.0}, {"80", []int{}}, {"90", person{}}, {"01", person{}}, {"90", map[string]int{}},
 		{"ccff", int8(0)}, {"d1ff7f", int8(0)}, {"ff", uint(0)}, {"ff", uint8(0)}, {"cd0100", uint8(0)}, {"cf8000000000000000", 0}, {"ff", uint64(0)},
-		{"cb3ff8000000000000", 0}, {"cb43e0000000000000", int64(0)}, {"cb43f0000000000000", uint64(0)}, {"cbbff0000000000000", uint(0)}, {"cb7ff8000000000000", 0},
+		{"cb3ff8000000000000", 0}, {"cb43e0000000000000", int64(0)}, {"cb43f0000000000000", uint64(0)}, {"cb3ff8000000000000", uint(0)}, {"cbbff0000000000000", uint(0)}, {"cb7ff8000000000000", 0},
 		{"cb7ff0000000000000", uint64(0)}, {"cb4070000000000000", uint8(0)}, {"cb7fefffffffffffff", float32(0)},
 		{"a3212121", []byte{}}, {"9101", []string{}}, {"9101", [1]string{}}, {"81a161c0", map[failing]int{}}, {"91a161", []byte{}}, {"91cd0100", []byte{}}, {"c40101", [2]byte{}}, {"c403010101", [2]byte{}},
 		{"81a17801", map[int]int{}}, {"81cd010001", map[level]int{}}, {"81a17801", map[color]int{}}, {"819001", map[string]int{}}, {"81c001", map[string]int{}},
@@ -474,7 +480,7 @@ func TestMessagePackUnmarshalRefuses(t *testing.T) {
 			Error error `json:"error"`
 		}{}}, {"d40100", *new(any)}, {"81c0c0", *new(any)}, {"81a161d40100", *new(any)}, {"91c0c0", *new(any)},
 		{"d40100", json.RawMessage{}}, {"cb7ff8000000000000", json.RawMessage{}}, {"cb7ff8000000000000", json.Number("")}, {"d40100", point{}},
-		{"81a3496401", struct{ *base }{}},
+		{"81a24964a131", struct{ *base }{}},
 		{"", 0}, {"", ""}, {"c1", ""}, {"0101", 0}, {"a1", ""}, {"a16162", ""}, {"91", []int{}}, {"9201", []int{}}, {"81a161", map[string]int{}}, {"91c1", Raw{}}, {"0101", Raw{}}, {"", Raw{}},
 		{strings.Repeat("91", maxDepth+1) + "c0", Raw{}}, {strings.Repeat("91", maxDepth+1) + "c0", *new(any)},
 	}
@@ -505,16 +511,20 @@ func TestMessagePackUnmarshalCopies(t *testing.T) {
 	var list []any
 	var raw Raw
 	var raws []Raw
+	var data []byte
 	for _, into := range []any{&list, &raw, &raws} {
 		if err := MessagePack.Unmarshal(input, into); err != nil {
 			t.Fatal(err)
 		}
 	}
-	before := fmt.Sprint(list, raw, raws)
+	if err := MessagePack.Unmarshal(input[5:10], &data); err != nil {
+		t.Fatal(err)
+	}
+	before := fmt.Sprint(list, raw, raws, data)
 	for i := range input {
 		input[i] = 'x'
 	}
-	diff(t, "values", before, fmt.Sprint(list, raw, raws))
+	diff(t, "values", before, fmt.Sprint(list, raw, raws, data))
 }
 
 // TestMessagePackHostileLengths holds that a length takes memory only when that much is there.

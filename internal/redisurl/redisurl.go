@@ -29,7 +29,7 @@ func Parse(raw string) (*redis.Options, error) {
 	case strings.Contains(authority[strings.LastIndex(authority, "@")+1:], ","):
 		return nil, errors.New("several Redis addresses (Redis Cluster) are not supported; give the URL of one server, redis://host:6379")
 	case scheme == "redis+sentinel" || scheme == "rediss+sentinel":
-		return nil, errors.New("Redis Sentinel is not supported; give the URL of one server, redis://host:6379")
+		return nil, errors.New("the Redis URL is one of Redis Sentinel, which is not supported; give the URL of one server, redis://host:6379")
 	case scheme != "redis" && scheme != "rediss" && scheme != "unix":
 		return nil, errors.New("the Redis URL has an unknown scheme; use redis://, rediss:// (TLS) or unix:// (socket)")
 	}

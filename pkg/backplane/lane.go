@@ -40,6 +40,13 @@ func newLane(link int, o RedisOptions, d *dialer, p *prober, h *health) *lane {
 
 func (l *lane) setDown(err error) { l.down.Store(&err) }
 
+// lost notes why the lane cannot send. It comes before the parts that this costs hear of it, so that their callers' next
+// calls fail at once, and State tells them the same.
+func (l *lane) lost(err error) {
+	l.setDown(err)
+	l.health.down(l.link, err)
+}
+
 // put queues a part, and waits for room until the caller's context ends. The part gets an end in every case.
 func (l *lane) put(ctx context.Context, p *part, stopped <-chan struct{}) {
 	select {
@@ -71,15 +78,13 @@ func (l *lane) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			err = errStopped
 		}
-		l.setDown(err)
-		l.health.down(l.link, err)
+		l.lost(err)
 		conn.close()
 		if young++; time.Since(start) >= l.young {
 			young = 0
 		}
 	}
-	l.setDown(errStopped)
-	l.health.down(l.link, errStopped)
+	l.lost(errStopped)
 	for len(l.queue) > 0 {
 		(<-l.queue).refuse(errStopped)
 	}
@@ -94,8 +99,7 @@ func (l *lane) connect(ctx context.Context, young int) (conn *laneConn) {
 			c, err := l.dialer.lane(ctx)
 			if err != nil && ctx.Err() == nil {
 				err = l.dialer.explain(err)
-				l.setDown(err)
-				l.health.down(l.link, err)
+				l.lost(err)
 			}
 			conn = c
 			return err
@@ -160,6 +164,7 @@ func (l *lane) send(conn *laneConn, clock *time.Timer, batch []*part) error {
 	select {
 	case <-conn.dead:
 		err := l.dialer.explain(conn.cause)
+		l.lost(err)
 		for _, p := range batch {
 			p.finish(0, false, err)
 		}
@@ -199,6 +204,7 @@ func (l *lane) settle(conn *laneConn, batch []*part, commands []*command) error 
 		if lost == nil {
 			lost = cmdError(conn, c)
 			explained = l.dialer.explain(lost)
+			l.lost(explained)
 		}
 		p.finish(0, wrote, explained)
 	}

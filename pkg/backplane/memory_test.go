@@ -3,8 +3,8 @@ package backplane
 import (
 	"context"
 	"errors"
-	"fmt"
 	"testing"
+	"testing/synctest"
 
 	"github.com/hubfleet/hubfleet/internal/backplanetest"
 )
@@ -59,44 +59,52 @@ func TestMemoryClose(t *testing.T) {
 }
 
 // A node that does not get on with delivering makes publishers wait when its inbox is full, and their contexts bound that.
-func TestMemoryFull(t *testing.T) {
+func TestMemoryFull(t *testing.T) { synctest.Test(t, memoryFull) }
+
+func memoryFull(t *testing.T) {
 	m := NewMemory()
 	a := m.Node()
-	entered, goOn := make(chan struct{}), make(chan struct{})
-	first := true
+	goOn := make(chan struct{})
 	got := 0
 	a.Attach(func(string, []byte) {
-		if got++; first {
-			first = false
-			close(entered)
-			<-goOn
-		}
+		<-goOn
+		got++
 	}, nil)
 	if err := a.Subscribe(t.Context(), "x"); err != nil {
 		t.Fatal(err)
 	}
-	publish := func(ctx context.Context, i int) error {
-		_, err := a.Publish(ctx, fmt.Append(nil, i), "x")
-		return err
+	result := make(chan error, 1)
+	publish := func(ctx context.Context) {
+		_, err := a.Publish(ctx, nil, "x")
+		result <- err
 	}
-	if err := publish(t.Context(), 0); err != nil {
-		t.Fatal(err)
-	}
-	<-entered
-	for i := range maxInbox {
-		if err := publish(t.Context(), i); err != nil {
+	for i := range 1 + maxInbox {
+		if publish(t.Context()); i == 0 {
+			synctest.Wait() // the first is being delivered, the others fill the inbox
+		}
+		if err := <-result; err != nil {
 			t.Fatal(err)
 		}
 	}
+	waits := func() {
+		t.Helper()
+		synctest.Wait()
+		select {
+		case err := <-result:
+			t.Fatalf("it did not wait: %v", err)
+		default:
+		}
+	}
 	ctx, cancel := context.WithCancelCause(t.Context())
-	result := make(chan error)
-	go func() { result <- publish(ctx, -1) }()
+	go publish(ctx)
+	waits()
 	why := errors.New("enough")
 	cancel(why)
 	if err := <-result; !errors.Is(err, ErrUnavailable) || !errors.Is(err, why) {
 		t.Errorf("full inbox: %v", err)
 	}
-	go func() { result <- publish(t.Context(), -2) }()
+	go publish(t.Context())
+	waits()
 	close(goOn)
 	if err := <-result; err != nil {
 		t.Error(err)

@@ -69,7 +69,7 @@ func (o *RedisOptions) check() (*redis.Options, error) {
 		opt.TLSConfig = withServerName(o.TLS, opt.TLSConfig.ServerName)
 	}
 	if o.Lanes > MaxLanes {
-		return nil, fmt.Errorf("Lanes is %d; at most %d", o.Lanes, MaxLanes)
+		return nil, fmt.Errorf("option Lanes is %d; at most %d", o.Lanes, MaxLanes)
 	}
 	for _, f := range []struct {
 		name  string

@@ -12,11 +12,10 @@ import (
 	"github.com/hubfleet/hubfleet/internal/redistest"
 )
 
-// TLS keeps its state when a read deadline strikes, and pings go on: Silence is short here to show it.
 func TestRedisContractTLS(t *testing.T) {
 	s, pool := redistest.StartTLS(t)
 	contract(t, func(testing.TB) RedisOptions {
-		return RedisOptions{URL: "rediss://" + s.Addr(), TLS: &tls.Config{RootCAs: pool}, Silence: quick}
+		return RedisOptions{URL: "rediss://" + s.Addr(), TLS: &tls.Config{RootCAs: pool}}
 	})
 }
 

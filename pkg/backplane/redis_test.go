@@ -2,10 +2,16 @@ package backplane
 
 import (
 	"context"
+	"crypto/tls"
+	"errors"
+	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/hubfleet/hubfleet/internal/backplanetest"
 	"github.com/hubfleet/hubfleet/internal/redistest"
 )
@@ -74,4 +80,162 @@ func TestRedisContractTCP(t *testing.T) {
 func TestRedisContractSocket(t *testing.T) {
 	s := redistest.Start(t)
 	contract(t, func(testing.TB) RedisOptions { return RedisOptions{URL: "unix://" + s.Socket(), Lanes: 1} })
+}
+
+// quick stands for the pauses that would be a second or more.
+const quick = 10 * time.Millisecond
+
+func checkKind(t testing.TB, err, kind error, maybe bool) {
+	t.Helper()
+	var e *Error
+	if !errors.As(err, &e) || e.MaybeSent() != maybe || !errors.Is(err, kind) {
+		t.Errorf("error %v; want %v, maybe sent %v", err, kind, maybe)
+	}
+}
+
+// observer counts what hooks tell.
+type observer struct {
+	gaps, ups, downs atomic.Int32
+	lastGap          atomic.Int64
+}
+
+func (o *observer) hooks() Hooks {
+	return Hooks{
+		Gap: func(d time.Duration) { o.lastGap.Store(int64(d)); o.gaps.Add(1) },
+		State: func(up bool) {
+			if up {
+				o.ups.Add(1)
+			} else {
+				o.downs.Add(1)
+			}
+		},
+	}
+}
+
+// waitGap waits until n gaps have been reported.
+func (o *observer) waitGap(t testing.TB, n int32) {
+	t.Helper()
+	eventually(t, "reported the gap", func() bool { return o.gaps.Load() >= n }, func() any { return o.gaps.Load() })
+}
+
+// quickly is options with which faults are noticed fast.
+func quickly(url string, seen *observer) RedisOptions {
+	return RedisOptions{URL: url, RetryMin: quick, RetryMax: 5 * quick, Silence: 20 * quick, ReplyTimeout: 300 * quick, Hooks: seen.hooks()}
+}
+
+// On the wire there is the prefix and the channel, and the payload, and nothing else.
+func TestRedisWire(t *testing.T) {
+	s := redistest.Start(t)
+	rec := backplanetest.NewRecorder()
+	r := start(t, RedisOptions{URL: s.URL(), Prefix: "pre:fix"}, rec.Deliver, rec.Flush)
+	ctx := backplanetest.Context(t)
+	raw := s.Client(t, nil)
+	watch := raw.Subscribe(ctx, "pre:fixHub:all")
+	defer watch.Close()
+	if _, err := watch.Receive(ctx); err != nil {
+		t.Fatal(err)
+	}
+	payload := "\x92\x90\x81\xa4json\xc4\x02{}\x00"
+	if n, err := r.Publish(ctx, []byte(payload), "Hub:all"); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+	m, err := watch.ReceiveMessage(ctx)
+	if err != nil || m.Channel != "pre:fixHub:all" || m.Payload != payload {
+		t.Errorf("on the wire: %v, %v", m, err)
+	}
+	if err := r.Subscribe(ctx, "Hub:group:*"); err != nil {
+		t.Fatal(err)
+	}
+	got, err := raw.PubSubChannels(ctx, "*").Result()
+	slices.Sort(got)
+	if diff := cmp.Diff([]string{"pre:fixHub:all", "pre:fixHub:group:*"}, got); diff != "" || err != nil {
+		t.Error(diff, err)
+	}
+	if n, err := raw.PubSubNumPat(ctx).Result(); n != 0 || err != nil {
+		t.Errorf("%d pattern subscriptions, %v", n, err)
+	}
+	if err := raw.Publish(ctx, "pre:fixHub:group:*", payload).Err(); err != nil {
+		t.Fatal(err)
+	}
+	rec.WaitFor(t, "Hub:group:*", payload)
+}
+
+// When Run ends, all that waits fails, and everything afterwards.
+func TestRedisStop(t *testing.T) {
+	s := redistest.Start(t)
+	inFlight := make(chan int, 1)
+	o := RedisOptions{URL: s.URL(), Lanes: 1, Queue: 1, ReplyTimeout: time.Minute, Silence: time.Minute}
+	o.Hooks.Pipelined = func(n int) { inFlight <- n }
+	r, stop := run(t, o, nil, nil)
+	waitReady(t, r)
+	s.Pause()
+	errs := make(chan error)
+	ctx := backplanetest.Context(t)
+	publish := func() {
+		_, err := r.Publish(ctx, nil, "x")
+		errs <- err
+	}
+	go publish()
+	if n := <-inFlight; n != 1 {
+		t.Fatal(n)
+	}
+	for range 9 {
+		go publish()
+	}
+	go func() { errs <- r.Subscribe(ctx, "x") }()
+	eventually(t, "queued", func() bool { return len(r.lanes[0].queue) == 1 && r.State().Subscriptions == 1 }, func() any { return nil })
+	stop()
+	s.Resume()
+	maybe := 0
+	for range 11 {
+		err := <-errs
+		if e := (*Error)(nil); !errors.As(err, &e) {
+			t.Errorf("error %v", err)
+		} else if e.MaybeSent() {
+			maybe++
+		}
+	}
+	if maybe != 1 {
+		t.Errorf("%d may have been sent, want 1", maybe)
+	}
+	_, err := r.Publish(ctx, nil, "x")
+	checkUnavailable(t, err)
+	checkUnavailable(t, r.Subscribe(ctx, "x"))
+	if err := r.Run(ctx); err == nil {
+		t.Error("Run ran twice")
+	}
+	if r.Ready() == nil {
+		t.Error("ready after the end")
+	}
+}
+
+func TestRedisOptions(t *testing.T) {
+	const url = "redis://127.0.0.1"
+	for want, o := range map[string]RedisOptions{
+		"URL is empty":                        {},
+		"use rediss://":                       {URL: url, TLS: &tls.Config{}},
+		"Lanes is negative":                   {URL: url, Lanes: -1},
+		"Lanes is 65; at most 64":             {URL: url, Lanes: 65},
+		"Queue is negative":                   {URL: url, Queue: -1},
+		"ReplyTimeout is negative":            {URL: url, ReplyTimeout: -1},
+		"RetryMax (1s) is less than RetryMin": {URL: url, RetryMin: time.Minute, RetryMax: time.Second},
+	} {
+		if _, err := NewRedis(o); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want %q", err, want)
+		}
+	}
+}
+
+func TestBackoff(t *testing.T) {
+	b := backoff{50 * time.Millisecond, 2 * time.Second}
+	for failures, want := range map[int]time.Duration{
+		-1: 0, 0: 0, 1: 50 * time.Millisecond, 2: 100 * time.Millisecond, 6: 1600 * time.Millisecond, 7: 2 * time.Second,
+		40: 2 * time.Second, 1 << 40: 2 * time.Second,
+	} {
+		for range 100 {
+			if got := b.pause(failures); got < want/2 || got > want {
+				t.Fatalf("after %d failures: %v, want %v to %v", failures, got, want/2, want)
+			}
+		}
+	}
 }

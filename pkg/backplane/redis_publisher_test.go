@@ -1,0 +1,228 @@
+package backplane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/hubfleet/hubfleet/internal/backplanetest"
+	"github.com/hubfleet/hubfleet/internal/redistest"
+	"github.com/redis/go-redis/v9"
+)
+
+// The reply to a PUBLISH is lost: the message was delivered once, the caller hears "may have been sent", and nobody sends
+// it again.
+func TestRedisLostReply(t *testing.T) {
+	s := redistest.Start(t)
+	p := redistest.NewProxy(t, s.Addr())
+	rec := backplanetest.NewRecorder()
+	watch := start(t, RedisOptions{URL: s.URL()}, rec.Deliver, rec.Flush)
+	ctx := backplanetest.Context(t)
+	if err := watch.Subscribe(ctx, "x"); err != nil {
+		t.Fatal(err)
+	}
+	var seen observer
+	o := quickly(p.URL(), &seen)
+	o.Lanes = 1
+	r := start(t, o, nil, nil)
+	for i := range 5 {
+		lost := fmt.Sprint("lost ", i)
+		cut := p.CutAfter(lost)
+		_, err := r.Publish(ctx, []byte(lost), "x")
+		checkKind(t, err, ErrMaybeSent, true)
+		<-cut
+		waitReady(t, r)
+		if _, err := r.Publish(ctx, fmt.Append(nil, "end ", i), "x"); err != nil {
+			t.Fatal(err)
+		}
+		rec.WaitFor(t, "x", fmt.Sprint("end ", i))
+	}
+	got := rec.On("x")
+	if len(got) != 10 {
+		t.Errorf("%q; want each once", got)
+	}
+}
+
+// Replies that came before the connection broke count: those messages were sent.
+func TestRedisPartialPipeline(t *testing.T) {
+	d := &dialer{}
+	p := newCall(opPublish, nil, []string{"a", "b", "c"})
+	cmds := []*command{newCommand(&p.parts[0], ""), newCommand(&p.parts[1], ""), newCommand(&p.parts[2], "")}
+	conn := &laneConn{dead: make(chan struct{}), cause: errNoReply}
+	close(conn.dead)
+	conn.wrote.Store(true)
+	cmds[0].SetErr(nil)
+	cmds[1].SetErr(replyError("NOPERM no"))
+	for _, c := range cmds {
+		c.SetErr(context.DeadlineExceeded) // the fate of the whole pipeline
+	}
+	l := &lane{dialer: d, health: newHealth(RedisOptions{Logger: slog.New(slog.DiscardHandler)}, "", 1)}
+	batch := []*part{&p.parts[0], &p.parts[1], &p.parts[2]}
+	for _, part := range batch {
+		part.take()
+	}
+	if err := l.settle(conn, batch, cmds); !errors.Is(err, errNoReply) {
+		t.Error(err)
+	}
+	type outcome struct{ OK, Maybe bool }
+	var got []outcome
+	for _, part := range batch {
+		got = append(got, outcome{part.err == nil, part.maybe})
+	}
+	if diff := cmp.Diff([]outcome{{true, false}, {false, false}, {false, true}}, got); diff != "" {
+		t.Error(diff)
+	}
+	for _, c := range cmds {
+		if !c.NoRetry() {
+			t.Error("go-redis may repeat it")
+		}
+	}
+}
+
+type replyError string
+
+func (e replyError) Error() string { return string(e) }
+
+func (replyError) RedisError() {}
+
+var _ redis.Error = replyError("")
+
+// A caller's context ends its wait whatever Redis does. What was sent may have been sent; what still waited is never sent.
+func TestRedisPublishGivesUp(t *testing.T) {
+	s := redistest.Start(t)
+	rec := backplanetest.NewRecorder()
+	o := RedisOptions{URL: s.URL(), Lanes: 1, Queue: 1, ReplyTimeout: time.Minute, Silence: time.Minute}
+	r := start(t, o, rec.Deliver, rec.Flush)
+	ctx := backplanetest.Context(t)
+	if err := r.Subscribe(ctx, "x"); err != nil {
+		t.Fatal(err)
+	}
+	s.Pause()
+	brief := func(payload string) error {
+		ctx, cancel := context.WithTimeout(ctx, 5*quick)
+		defer cancel()
+		began := time.Now()
+		_, err := r.Publish(ctx, []byte(payload), "x")
+		if took := time.Since(began); took > 10*time.Second {
+			t.Errorf("%s took %v", payload, took)
+		}
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%s: %v", payload, err)
+		}
+		return err
+	}
+	checkKind(t, brief("in flight"), ErrMaybeSent, true)
+	checkUnavailable(t, brief("queued"))
+	checkUnavailable(t, brief("queue full"))
+	s.Resume()
+	if _, err := r.Publish(ctx, []byte("end"), "x"); err != nil {
+		t.Fatal(err)
+	}
+	rec.WaitFor(t, "x", "end")
+	if diff := cmp.Diff([]string{"in flight", "end"}, rec.On("x")); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// While Redis is away every send fails at once, and the attempts to reach it are few, however many send.
+func TestRedisFailFast(t *testing.T) {
+	s := redistest.Start(t)
+	p := redistest.NewProxy(t, s.Addr())
+	var seen observer
+	o := quickly(p.URL(), &seen)
+	o.Lanes = 8
+	r := start(t, o, nil, nil)
+	s.Stop()
+	eventually(t, "down", func() bool {
+		for _, l := range r.lanes {
+			if l.down.Load() == nil {
+				return false
+			}
+		}
+		return r.Ready() != nil
+	}, func() any { return r.State() })
+	before, began := p.Dials(), time.Now()
+	for i := range 20_000 {
+		if _, err := r.Publish(context.Background(), nil, fmt.Sprint(i)); !errors.Is(err, ErrUnavailable) {
+			t.Fatal(err)
+		}
+	}
+	took := time.Since(began)
+	// One prober for the lanes and one for the subscriptions, each at most once per RetryMin/2.
+	if dials, most := p.Dials()-before, 4+int(2*took/(o.RetryMin/2)); dials > most {
+		t.Errorf("%d attempts within %v, want at most %d", dials, took, most)
+	}
+	s.Restart()
+	waitReady(t, r)
+	if _, err := r.Publish(t.Context(), nil, "x"); err != nil {
+		t.Error(err)
+	}
+}
+
+// The loss of an idle publishing connection is known before the next publish, which therefore just works.
+func TestRedisIdlePublisherKilled(t *testing.T) {
+	s := redistest.Start(t)
+	var seen observer
+	r := start(t, quickly(s.URL(), &seen), nil, nil)
+	s.Do(t, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+	eventually(t, "back", func() bool { return seen.ups.Load() == 2 }, func() any { return r.State() })
+	for i := range 100 {
+		if _, err := r.Publish(t.Context(), nil, fmt.Sprint(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// What waits behind a batch that is lost was not sent, and its callers hear so at once, while Redis is still away.
+func TestRedisQueuedWhenLost(t *testing.T) {
+	s := redistest.Start(t)
+	inFlight := make(chan int, 1)
+	o := RedisOptions{URL: s.URL(), Lanes: 1, ReplyTimeout: time.Minute, Silence: time.Minute}
+	o.Hooks.Pipelined = func(n int) { inFlight <- n }
+	r := start(t, o, nil, nil)
+	s.Pause()
+	ctx := backplanetest.Context(t)
+	publish := func(errs chan<- error) {
+		_, err := r.Publish(ctx, nil, "x")
+		errs <- err
+	}
+	sent, queued := make(chan error, 1), make(chan error, 10)
+	go publish(sent)
+	<-inFlight
+	for range 10 {
+		go publish(queued)
+	}
+	eventually(t, "queued", func() bool { return len(r.lanes[0].queue) == 10 }, func() any { return len(r.lanes[0].queue) })
+	s.Stop()
+	checkKind(t, <-sent, ErrMaybeSent, true)
+	for range 10 {
+		err := <-queued
+		checkUnavailable(t, err)
+		if errors.Is(err, context.DeadlineExceeded) {
+			t.Fatal("it waited to the end")
+		}
+	}
+}
+
+// A server that takes a message and never answers costs the sender no more than ReplyTimeout.
+func TestRedisNoReply(t *testing.T) {
+	s := redistest.Start(t)
+	o := RedisOptions{URL: s.URL(), Silence: time.Minute, ReplyTimeout: 20 * quick}
+	r := start(t, o, nil, nil)
+	s.Pause()
+	began := time.Now()
+	_, err := r.Publish(backplanetest.Context(t), nil, "x")
+	checkKind(t, err, ErrMaybeSent, true)
+	if took := time.Since(began); took < o.ReplyTimeout || !errors.Is(err, errNoReply) {
+		t.Errorf("after %v: %v", took, err)
+	}
+	s.Resume()
+	waitReady(t, r)
+	if _, err := r.Publish(backplanetest.Context(t), nil, "x"); err != nil {
+		t.Error(err)
+	}
+}

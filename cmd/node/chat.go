@@ -1,6 +1,9 @@
 package main
 
 import (
+	"iter"
+	"time"
+
 	"github.com/hubfleet/hubfleet/pkg/hub"
 )
 
@@ -76,6 +79,51 @@ func checkRoom(room string) error {
 
 // Echo returns the value as it came, without looking at it.
 func (h *ChatHub) Echo(_ *hub.Call, value hub.Raw) (hub.Raw, error) { return value, nil }
+
+// The bounds of Counter.
+const (
+	maxCount   = 1_000_000
+	maxDelayMs = 60_000
+)
+
+// Counter streams the numbers from 0 to count-1, each delayMs milliseconds after the one before.
+func (h *ChatHub) Counter(c *hub.Call, count, delayMs int) (iter.Seq2[int, error], error) {
+	switch {
+	case count < 0 || count > maxCount:
+		return nil, hub.Errorf("Counter counts from 0 to at most %d, not to %d.", maxCount, count)
+	case delayMs < 0 || delayMs > maxDelayMs:
+		return nil, hub.Errorf("Counter waits between 0 and %d ms, not %d.", maxDelayMs, delayMs)
+	}
+	return func(yield func(int, error) bool) {
+		pause := time.NewTimer(0)
+		defer pause.Stop()
+		for i := range count {
+			if i > 0 && delayMs > 0 {
+				pause.Reset(time.Duration(delayMs) * time.Millisecond)
+				select {
+				case <-pause.C:
+				case <-c.Done():
+					return
+				}
+			}
+			if !yield(i, nil) {
+				return
+			}
+		}
+	}, nil
+}
+
+// Sum adds up what the caller streams.
+func (h *ChatHub) Sum(c *hub.Call, numbers iter.Seq2[float64, error]) (float64, error) {
+	sum := 0.0
+	for n, err := range numbers {
+		if err != nil {
+			return 0, hub.Errorf("The stream of numbers broke: %v", err)
+		}
+		sum += n
+	}
+	return sum, nil
+}
 
 // identity is the answer of WhoAmI.
 type identity struct {

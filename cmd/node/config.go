@@ -39,7 +39,7 @@ type config struct {
 
 	handshakeTimeout, keepAlive, clientTimeout time.Duration
 	maxMessageSize                             int64
-	detailedErrors                             bool
+	statefulReconnect, detailedErrors          bool
 
 	demo, version       bool
 	logLevel, logFormat string
@@ -120,6 +120,8 @@ func (c *config) limits() []settings.Setting {
 			Usage: "How long a client that pings may be silent. Clients ping every 15s by default"},
 		{Name: "max-message-size", Group: group, Value: settings.Size(&c.maxMessageSize), Default: "32KiB",
 			Usage: `The largest message that a client may send; "none" for no limit`},
+		{Name: "stateful-reconnect", Group: group, Value: settings.Bool(&c.statefulReconnect), Default: "on",
+			Usage: "Let clients keep their connection when their socket breaks, if they ask for it"},
 		{Name: "detailed-errors", Group: group, Value: settings.Bool(&c.detailedErrors), DefaultText: "off",
 			Usage: "Send the text of every error to clients. Not for production"},
 	}
@@ -181,6 +183,10 @@ func (c *config) load(args, environ []string) error {
 
 // node is the settings as pkg/node wants them.
 func (c *config) node(log *slog.Logger) node.Config {
+	replay := hub.DefaultReplayBuffer
+	if !c.statefulReconnect {
+		replay = -1
+	}
 	nc := node.Config{
 		Limits: hub.Limits{
 			HandshakeTimeout: c.handshakeTimeout,
@@ -188,6 +194,7 @@ func (c *config) node(log *slog.Logger) node.Config {
 			ClientTimeout:    c.clientTimeout,
 			MaxMessageSize:   c.maxMessageSize,
 			DetailedErrors:   c.detailedErrors,
+			ReplayBuffer:     replay,
 		},
 		Listen:         c.listen,
 		AdminListen:    c.adminListen,

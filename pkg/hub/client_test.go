@@ -48,6 +48,7 @@ type message struct {
 	Item           json.RawMessage   `json:"item"`
 	Error          *string           `json:"error"`
 	AllowReconnect bool              `json:"allowReconnect"`
+	SequenceID     int64             `json:"sequenceId"`
 }
 
 func (m message) String() string {
@@ -64,6 +65,9 @@ func (m message) String() string {
 	case m.Type == 7:
 		return fmt.Sprintf("close (reconnect %v)", m.AllowReconnect)
 	}
+	if m.Type == 8 || m.Type == 9 {
+		return fmt.Sprintf("%s %d", map[int]string{8: "ack", 9: "sequence"}[m.Type], m.SequenceID)
+	}
 	return fmt.Sprintf("type %d", m.Type)
 }
 
@@ -72,6 +76,8 @@ type client struct {
 	t       testing.TB
 	ws      *websocket.Conn
 	id      string
+	base    string
+	token   string
 	backlog []message
 	mu      sync.Mutex
 	nextID  int
@@ -85,6 +91,8 @@ type dialing struct {
 	query     url.Values
 	skip      bool // negotiation
 	noShaking bool // handshake
+	stateful  bool // reconnect
+	version   int  // in the handshake
 }
 
 func asUser(name string) dialOption {
@@ -112,11 +120,11 @@ func dial(t testing.TB, base string, options ...dialOption) *client {
 
 func tryDial(t testing.TB, base string, options ...dialOption) (*client, error) {
 	t.Helper()
-	d := dialing{http: http.DefaultClient, header: http.Header{}, query: url.Values{}}
+	d := dialing{version: 1, http: http.DefaultClient, header: http.Header{}, query: url.Values{}}
 	for _, o := range options {
 		o(&d)
 	}
-	c := &client{t: t}
+	c := &client{t: t, base: base}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if !d.skip {
@@ -124,7 +132,7 @@ func tryDial(t testing.TB, base string, options ...dialOption) (*client, error) 
 		if err != nil {
 			return nil, err
 		}
-		c.id = id
+		c.id, c.token = id, token
 		d.query.Set("id", token)
 	}
 	ws, _, err := websocket.Dial(ctx, base+"?"+d.query.Encode(), &websocket.DialOptions{HTTPClient: d.http, HTTPHeader: d.header})
@@ -137,7 +145,7 @@ func tryDial(t testing.TB, base string, options ...dialOption) (*client, error) 
 	if d.noShaking {
 		return c, nil
 	}
-	c.send(`{"protocol":"json","version":1}`)
+	c.send(fmt.Sprintf(`{"protocol":"json","version":%d}`, d.version))
 	if got := c.frame(); got != "{}\x1e" {
 		return nil, fmt.Errorf("handshake answered with %q", got)
 	}
@@ -145,14 +153,21 @@ func tryDial(t testing.TB, base string, options ...dialOption) (*client, error) 
 }
 
 func negotiate(ctx context.Context, base string, d dialing) (token, id string, err error) {
-	req, _ := http.NewRequestWithContext(ctx, http.MethodPost, base+"/negotiate?negotiateVersion=1", nil)
+	query := "?negotiateVersion=1"
+	if d.stateful {
+		query += "&useStatefulReconnect=true"
+	}
+	req, _ := http.NewRequestWithContext(ctx, http.MethodPost, base+"/negotiate"+query, nil)
 	req.Header = d.header.Clone()
 	resp, err := d.http.Do(req)
 	if err != nil {
 		return "", "", err
 	}
 	defer resp.Body.Close()
-	var answer struct{ ConnectionToken, ConnectionID, Error string }
+	var answer struct {
+		ConnectionToken, ConnectionID, Error string
+		UseStatefulReconnect                 bool
+	}
 	body, _ := io.ReadAll(resp.Body)
 	if resp.StatusCode != http.StatusOK {
 		return "", "", fmt.Errorf("negotiate: %s: %s", resp.Status, body)
@@ -160,7 +175,31 @@ func negotiate(ctx context.Context, base string, d dialing) (token, id string, e
 	if err := json.Unmarshal(body, &answer); err != nil || answer.ConnectionToken == "" {
 		return "", "", fmt.Errorf("negotiate answered %q: %v", body, err)
 	}
+	if answer.UseStatefulReconnect != d.stateful {
+		return "", "", fmt.Errorf("negotiate answered %s", body)
+	}
 	return answer.ConnectionToken, answer.ConnectionID, nil
+}
+
+func stateful(d *dialing) { d.stateful, d.version = true, 2 }
+
+// reopen opens another socket for the connection, as a stateful client does: without negotiation and handshake. The status
+// is that of the answer.
+func (c *client) reopen() (status int) {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	ws, resp, err := websocket.Dial(ctx, c.base+"?id="+c.token, nil)
+	if err != nil {
+		if resp == nil {
+			c.t.Fatal(err)
+		}
+		return resp.StatusCode
+	}
+	ws.SetReadLimit(-1)
+	c.t.Cleanup(func() { ws.CloseNow() })
+	c.ws, c.backlog = ws, nil
+	return resp.StatusCode
 }
 
 // send sends one message, which it ends with a record separator.

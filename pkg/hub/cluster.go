@@ -274,6 +274,9 @@ func (h *host) groupCommand(payload []byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.commands) >= maxCommands {
+		if f := h.hooks.CommandRefused; f != nil {
+			f()
+		}
 		return fmt.Errorf("connection %q has %d group commands waiting; no more are taken, and their senders see no ack", c.id, maxCommands)
 	}
 	first := c.commands == nil

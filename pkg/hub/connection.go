@@ -17,7 +17,7 @@ import (
 type Connection struct {
 	id       string
 	host     *host
-	conn     transport.Conn
+	socket   atomic.Pointer[transport.Conn]
 	request  *transport.Request
 	identity Identity
 	codec    int   // index of the protocol it speaks
@@ -28,12 +28,14 @@ type Connection struct {
 	finishing sync.WaitGroup // the goroutines that say goodbye
 	busy      sync.Mutex     // held while it begins, while what it sent is dispatched, and while it leaves
 	connected bool           // OnConnected has let it in; guarded by busy
+	session   *session       // nil: it ends with its socket
 	slots     chan struct{}  // taken by running invocations; made by the reader for the first one
 
 	// For the heartbeat, in nanoseconds since server.epoch.
 	opened    atomic.Int64 // when the handshake was done; 0 before
 	lastPing  atomic.Int64 // when we last pinged it
 	lastBatch atomic.Int64 // when we last finished what it had sent
+	lastAck   int64        // when we last looked whether to acknowledge; the heartbeat's
 	armed     atomic.Bool  // it pings us, so its silence means something
 	reading   atomic.Bool  // its messages are being dispatched, so its silence is our doing
 
@@ -48,6 +50,11 @@ type Connection struct {
 	commands []groupCommand                     // from other nodes, waiting; nil when no goroutine works on them
 }
 
+// link is the transport's connection; a stateful one may change it.
+func (c *Connection) link() transport.Conn { return *c.socket.Load() }
+
+func (c *Connection) setLink(conn transport.Conn) { c.socket.Store(&conn) }
+
 // ID is the connection id, by which Clients().Client addresses it. It is public: other clients may know it.
 func (c *Connection) ID() string { return c.id }
 
@@ -58,7 +65,7 @@ func (c *Connection) UserID() string { return c.identity.UserID }
 func (c *Connection) Identity() Identity { return c.identity }
 
 // Transport is "WebSockets", "ServerSentEvents" or "LongPolling".
-func (c *Connection) Transport() string { return string(c.conn.Kind()) }
+func (c *Connection) Transport() string { return string(c.link().Kind()) }
 
 // Request is the HTTP request that opened the connection, without its body, TLS state and context.
 // It is rebuilt at each call.
@@ -142,9 +149,9 @@ func (c *Connection) finish() {
 	orderly := c.sayGoodbye()
 	c.finishing.Go(func() {
 		if orderly {
-			c.conn.Close(nil)
+			c.link().Close(nil)
 		} else {
-			c.conn.Abort()
+			c.link().Abort()
 		}
 	})
 	c.leave()
@@ -203,11 +210,16 @@ func (c *Connection) write() {
 		for _, f := range l.frames {
 			n += f.Len()
 		}
-		err := c.conn.Write(l.frames)
+		link := l.link
+		if link == nil {
+			link = c.link()
+		}
+		err := link.Write(l.frames)
 		call2(c.host.hooks.Written, len(l.frames), n)
+		queued := l.queued
 		l.release()
-		c.out.wrote(n)
-		if err != nil {
+		c.out.wrote(queued)
+		if err != nil && !c.suspend(link) {
 			c.out.discard()
 			c.writeFailed(err)
 		}

@@ -16,6 +16,9 @@ func (c *Connection) dispatch(m *protocol.Message) error {
 	if c.hasEnded() {
 		return errEnded
 	}
+	if wanted, err := c.count(m); !wanted {
+		return err
+	}
 	switch m.Type {
 	case protocol.TypeInvocation, protocol.TypeStreamInvocation:
 		return c.invoke(m)

@@ -128,7 +128,7 @@ func (b *heartbeat) run() {
 func (b *heartbeat) goodbye(c *Connection, now int64) {
 	switch opened := c.opened.Load(); {
 	case opened == 0 && now-c.accepted >= int64(settle):
-		c.conn.Abort() // it does not get through its handshake
+		c.link().Abort() // it does not get through its handshake
 	case opened != 0 && now-opened >= int64(settle):
 		c.end(endShutdown, nil)
 	}
@@ -160,6 +160,10 @@ func (b *heartbeat) look(c *Connection, now int64) {
 		c.end(endTimeout, errSilent)
 		return
 	}
+	if c.session != nil && now-c.lastAck >= int64(tick) {
+		c.lastAck = now
+		c.acknowledge()
+	}
 	if l.KeepAlive <= 0 {
 		return
 	}
@@ -167,16 +171,25 @@ func (b *heartbeat) look(c *Connection, now int64) {
 		return
 	}
 	c.lastPing.Store(now)
-	silent := time.Since(c.conn.LastRead())
+	silent := time.Since(c.link().LastRead())
+	if c.session != nil && c.out.suspended() {
+		return // it has a timeout of its own
+	}
 	if l.ClientTimeout > 0 && silent > l.ClientTimeout+l.KeepAlive && !c.reading.Load() {
 		c.end(endVanished, errVanished)
 		return
 	}
 	if silent >= l.KeepAlive {
-		c.conn.Ping()
+		c.link().Ping()
 	}
 	if c.out.busy() {
 		return // what is being written tells the client as much
+	}
+	if c.session != nil {
+		if c.out.pushControl(b.ping(c)) {
+			go c.out.run()
+		}
+		return
 	}
 	switch c.out.push(b.ping(c)) {
 	case pushWake, pushFull:

@@ -14,7 +14,7 @@ type Hooks struct {
 	// Disconnected is called once for every Connected, with how long the connection lasted.
 	Disconnected func(t transport.Kind, why CloseReason, lasted time.Duration)
 	// HandshakeFailed is called for a connection that ended before its handshake was done.
-	HandshakeFailed func(why string)
+	HandshakeFailed func(why HandshakeFailure)
 	// Invoked is called after each invocation with how long it took. An unknown method has the name "".
 	Invoked func(method string, outcome Outcome, took time.Duration)
 	// Received is called for a run of messages that came in together, with the bytes they took.
@@ -25,6 +25,8 @@ type Hooks struct {
 	FannedOut func(scope Scope, connections int)
 	// SlowClient is called when a connection is closed because its queue was full, with the bytes that were dropped.
 	SlowClient func(droppedBytes int)
+	// CommandRefused is called when a group command from another node found too many waiting for its connection; its sender gets no ack.
+	CommandRefused func()
 	// Negotiated is called for each negotiate request, with what came of it.
 	Negotiated func(result string)
 	// Refused is called for each request that was refused before it became a connection, with the reason.
@@ -51,6 +53,21 @@ const (
 // CloseReasons are all reasons, in a fixed order.
 var CloseReasons = []CloseReason{ClosedByClient, ClosedAborted, ClosedTimeout, ClosedTransport, ClosedProtocol, ClosedTooBig,
 	ClosedSlow, ClosedShutdown, ClosedOnConnected, ClosedCodec}
+
+// HandshakeFailure says why a connection ended before its handshake was done. It is a closed set.
+type HandshakeFailure string
+
+// The reasons for which handshakes fail.
+const (
+	HandshakeTimeout     HandshakeFailure = "timeout"     // it did not come in time
+	HandshakeClosed      HandshakeFailure = "closed"      // the client went away
+	HandshakeMalformed   HandshakeFailure = "malformed"   // it is not one
+	HandshakeTooBig      HandshakeFailure = "too_big"     // it is larger than a message may be
+	HandshakeUnsupported HandshakeFailure = "unsupported" // it asks for a protocol, or a version, that is not spoken here
+)
+
+// HandshakeFailures are all such reasons, in a fixed order.
+var HandshakeFailures = []HandshakeFailure{HandshakeTimeout, HandshakeClosed, HandshakeMalformed, HandshakeTooBig, HandshakeUnsupported}
 
 // Outcome says how an invocation ended. It is a closed set.
 type Outcome string

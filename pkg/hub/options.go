@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net/http"
 	"time"
+
+	"github.com/hubfleet/hubfleet/pkg/protocol"
 )
 
 // The defaults of Limits. The times and the message size are those of ASP.NET Core SignalR.
@@ -20,6 +22,9 @@ const (
 	DefaultStreamBuffer     = 10
 	DefaultMaxStreams       = 100
 	DefaultParallelCalls    = 1
+	DefaultReplayBuffer     = 100_000
+
+	DefaultDisconnectTimeout = 15 * time.Second
 )
 
 // Options configure a Server. The zero value is a server on its own that lets everyone in.
@@ -34,6 +39,10 @@ type Options struct {
 	// request with 401, or with 403 when it wraps ErrForbidden. Nil means that everyone is anonymous.
 	Authenticate func(r *http.Request) (Identity, error)
 
+	// Protocols are the hub protocols that clients may choose from, at most two. With a backplane every message is encoded in all of them, and
+	// all nodes must have the same. Nil means JSON and MessagePack.
+	Protocols []protocol.Codec
+
 	// Filters surround what all hubs do.
 	Filters []Filter
 
@@ -43,6 +52,10 @@ type Options struct {
 	// Cluster knows what all nodes share. It is needed whenever several servers stand behind one address.
 	// Nil means that connection tokens are valid in this process only.
 	Cluster Cluster
+
+	// Ready says why no new client can be taken on yet, for instance because the backplane was never reached: negotiate then answers
+	// 503, and clients try again. Nil means always ready.
+	Ready func() error
 
 	// NodeName names this process in logs and on the backplane. Empty means the host's name.
 	NodeName string
@@ -98,6 +111,12 @@ type Limits struct {
 	// ParallelCalls is how many invocations of one connection may run at the same time; they start in the order in which they
 	// came. Invocations with streams do not count. Default 1.
 	ParallelCalls int
+	// ReplayBuffer bounds, for clients with stateful reconnect, what was sent and not acknowledged, in bytes. Beyond it nothing more is
+	// written until acknowledgements come. Default 100,000. Negative: no stateful reconnect.
+	ReplayBuffer int
+	// DisconnectTimeout is how long a connection without a socket (or, with long polling, between two polls) waits for its client.
+	// Default 15 s.
+	DisconnectTimeout time.Duration
 	// DetailedErrors sends the text of every error to clients. Never use it in production.
 	DetailedErrors bool
 }
@@ -125,6 +144,8 @@ func (l Limits) withDefaults(d Limits) Limits {
 	number(&l.StreamBuffer, d.StreamBuffer)
 	number(&l.MaxStreams, d.MaxStreams)
 	number(&l.ParallelCalls, d.ParallelCalls)
+	number(&l.ReplayBuffer, d.ReplayBuffer)
+	pick(&l.DisconnectTimeout, d.DisconnectTimeout)
 	l.DetailedErrors = l.DetailedErrors || d.DetailedErrors
 	return l
 }
@@ -140,6 +161,9 @@ func defaultLimits() Limits {
 		StreamBuffer:     DefaultStreamBuffer,
 		MaxStreams:       DefaultMaxStreams,
 		ParallelCalls:    DefaultParallelCalls,
+
+		ReplayBuffer:      DefaultReplayBuffer,
+		DisconnectTimeout: DefaultDisconnectTimeout,
 	}
 }
 

@@ -23,12 +23,17 @@ type outbox struct {
 	closed  bool          // nothing more is taken
 	full    bool          // it was closed because it was full
 	moved   chan struct{} // closed when there is room again, or none will ever be; nil when nobody waits
+	replay  *replay       // what may have to be sent again; nil unless reconnects are stateful
 
 	run func() // the writer; made once, so that starting it allocates nothing
 }
 
 // frameList is a pooled slice, so that an idle connection needs none of its own.
-type frameList struct{ frames []*transport.Frame }
+type frameList struct {
+	frames []*transport.Frame
+	queued int            // bytes that are counted in outbox.bytes until they are written
+	link   transport.Conn // where to; nil: to the only one there is
+}
 
 var frameLists = sync.Pool{New: func() any { return &frameList{frames: make([]*transport.Frame, 0, 16)} }}
 
@@ -40,7 +45,7 @@ func (l *frameList) release() {
 		return
 	}
 	clear(l.frames)
-	l.frames = l.frames[:0]
+	l.frames, l.queued, l.link = l.frames[:0], 0, nil
 	frameLists.Put(l)
 }
 
@@ -65,11 +70,24 @@ func (o *outbox) hold() {
 func (o *outbox) release() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.running = o.list != nil
-	if !o.running {
-		o.announce()
+	o.running = false
+	if o.startable() {
+		o.running = true
+		return true
 	}
-	return o.running
+	o.announce()
+	return false
+}
+
+// startable says whether there is something for a writer to do. o.mu must be held.
+func (o *outbox) startable() bool {
+	if o.running {
+		return false
+	}
+	if o.replay != nil {
+		return o.replay.startable(o.list != nil)
+	}
+	return o.list != nil
 }
 
 // push queues f and never waits.
@@ -95,8 +113,14 @@ func (o *outbox) add(f *transport.Frame) pushed {
 		o.list = frameLists.Get().(*frameList)
 	}
 	o.list.frames = append(o.list.frames, f)
+	o.list.queued += f.Len()
 	o.bytes += f.Len()
-	if o.running {
+	return o.start()
+}
+
+// start says whether the caller must start the writer. o.mu must be held.
+func (o *outbox) start() pushed {
+	if !o.startable() {
 		return pushQueued
 	}
 	o.running = true
@@ -158,7 +182,11 @@ func (o *outbox) take() *frameList {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	l := o.list
-	o.list = nil
+	if o.replay != nil {
+		l = o.replay.take(o)
+	} else {
+		o.list = nil
+	}
 	if l == nil {
 		o.running = false
 		o.announce()
@@ -183,7 +211,14 @@ func (o *outbox) finish(last *transport.Frame) bool {
 	}
 	o.closed = true
 	o.announce()
-	return last != nil && o.add(last) == pushWake
+	if last == nil {
+		return false
+	}
+	if o.replay != nil {
+		o.replay.last = last
+		return o.start() == pushWake
+	}
+	return o.add(last) == pushWake
 }
 
 // discard closes the queue and drops what waits. It returns how many bytes those were.
@@ -192,13 +227,13 @@ func (o *outbox) discard() int {
 	defer o.mu.Unlock()
 	o.closed = true
 	o.announce()
+	if o.replay != nil {
+		o.replay.discard()
+	}
 	if o.list == nil {
 		return 0
 	}
-	dropped := 0
-	for _, f := range o.list.frames {
-		dropped += f.Len()
-	}
+	dropped := o.list.queued
 	o.list.release()
 	o.list = nil
 	o.bytes -= dropped

@@ -49,7 +49,8 @@ func ready(t *testing.T, b *backplane.Redis) {
 }
 
 // hi is what SendAll("Send", "hi") publishes, as the documentation of the backplane's format has it.
-const hi = "929081a46a736f6ec42e7b2274797065223a312c22746172676574223a2253656e64222c22617267756d656e7473223a5b226869225d7d1e"
+const hi = "929082a46a736f6ec42e7b2274797065223a312c22746172676574223a2253656e64222c22617267756d656e7473223a5b226869225d7d1e" +
+	"ab6d6573736167657061636bc40f0e960180c0a453656e6491a2686990"
 
 func unhex(t *testing.T, s string) string {
 	t.Helper()
@@ -126,13 +127,15 @@ func TestPublishedBytes(t *testing.T) {
 		{"ToGroupExcept", "group:g", "9291a161", []any{"g", []string{"a"}}},
 	}
 	const frame = `{"type":1,"target":"M","arguments":["hi"]}` + "\x1e"
+	const packed = "\x0b\x96\x01\x80\xc0\xa1M\x91\xa2hi\x90"
 	for _, test := range tests {
 		c.post(test.method, append(test.args, "hi")...)
 		m := next()
 		if want := "hubfleet:MyApp.ChatHub:" + test.channel; m.Channel != want {
 			t.Errorf("%s: published to %s, want %s", test.method, m.Channel, want)
 		}
-		want := unhex(t, test.payload) + "\x81\xa4json\xc4" + string([]byte{byte(len(frame))}) + frame
+		want := unhex(t, test.payload) + "\x82\xa4json\xc4" + string([]byte{byte(len(frame))}) + frame +
+			"\xabmessagepack\xc4" + string([]byte{byte(len(packed))}) + packed
 		if m.Payload != want {
 			t.Errorf("%s: published %x, want %x", test.method, m.Payload, want)
 		}

@@ -22,7 +22,8 @@ func (h *host) accept(conn transport.Conn, r *transport.Request) {
 		conn.Abort()
 		return
 	}
-	c := &Connection{id: conn.ID(), host: h, conn: conn, request: r, accepted: h.server.clock()}
+	c := &Connection{id: conn.ID(), host: h, request: r, accepted: h.server.clock()}
+	c.setLink(conn)
 	c.identity, _ = r.Identity.(Identity)
 	r.Identity = nil
 	c.out.max = h.limits.MaxQueue
@@ -45,6 +46,7 @@ func (c *Connection) serve() {
 		c.receive(in)
 	}
 	c.finishing.Wait()
+	c.closeSession()
 	// The transport is closed, so the writer ends by itself; nothing of ours may outlive this goroutine.
 	for !c.out.idle(time.Minute) {
 		c.log().Error("the writer of a closed connection does not end")
@@ -55,7 +57,7 @@ func (c *Connection) serve() {
 func (c *Connection) begin() bool {
 	c.busy.Lock()
 	defer c.busy.Unlock()
-	call1(c.host.hooks.Connected, c.conn.Kind())
+	call1(c.host.hooks.Connected, c.link().Kind())
 	c.log().Debug("connected", "transport", c.Transport(), "remote", c.request.RemoteAddr)
 	c.open()
 	c.connected = !c.hasEnded() && c.callConnected()
@@ -73,7 +75,7 @@ func (c *Connection) leave() {
 	}
 	h := c.host
 	h.unregister(c)
-	call3(h.hooks.Disconnected, c.conn.Kind(), c.ending.reason, time.Duration(h.server.clock()-c.opened.Load()))
+	call3(h.hooks.Disconnected, c.link().Kind(), c.ending.reason, time.Duration(h.server.clock()-c.opened.Load()))
 	c.log().Debug("disconnected", "reason", c.ending.reason, "error", c.ending.err)
 }
 
@@ -123,7 +125,7 @@ func (c *Connection) handshake(in *inbox) bool {
 	timer := time.AfterFunc(h.limits.HandshakeTimeout, func() {
 		defer close(fired)
 		if phase.CompareAndSwap(shaking, refused) {
-			c.refuse("timeout", "Handshake was canceled.")
+			c.refuse(HandshakeTimeout, "Handshake was canceled.")
 		}
 	})
 	defer func() {
@@ -134,13 +136,14 @@ func (c *Connection) handshake(in *inbox) bool {
 	request, why, text := c.readHandshake(in)
 	codec := -1
 	if why == "" {
-		chosen, err := request.Choose(h.server.codecs, c.conn.Kind() != transport.ServerSentEvents)
+		chosen, err := request.Choose(h.server.codecs, c.link().Kind() != transport.ServerSentEvents)
 		if codec = slices.Index(h.server.codecs, chosen); err != nil {
-			why, text = "unsupported", err.Error()
+			why, text = HandshakeUnsupported, err.Error()
 		}
 	}
 	if why == "" && phase.CompareAndSwap(shaking, shaken) {
 		c.codec = codec
+		c.startSession(request.Version)
 		return true
 	}
 	if phase.CompareAndSwap(shaking, refused) {
@@ -150,46 +153,46 @@ func (c *Connection) handshake(in *inbox) bool {
 }
 
 // readHandshake returns the request, or why there is none and what to tell the client.
-func (c *Connection) readHandshake(in *inbox) (request protocol.HandshakeRequest, why, text string) {
+func (c *Connection) readHandshake(in *inbox) (request protocol.HandshakeRequest, why HandshakeFailure, text string) {
 	for {
-		r, err := c.conn.Next()
+		r, err := c.link().Next()
 		if err != nil {
-			return request, "closed", ""
+			return request, HandshakeClosed, ""
 		}
 		for more := true; more; {
 			more, err = in.fill(r)
 			if err != nil {
-				return request, "closed", ""
+				return request, HandshakeClosed, ""
 			}
 			request, n, err := protocol.ParseHandshakeRequest(in.window())
 			if err != nil {
 				text := explain("An unexpected error occurred during connection handshake.", invalidData(err.Error()), c.host.limits.DetailedErrors)
-				return request, "malformed", text
+				return request, HandshakeMalformed, text
 			}
 			if n > 0 {
 				in.take(n)
 				return request, "", ""
 			}
 			if in.overflowed() {
-				return request, "too_big", "Handshake was canceled."
+				return request, HandshakeTooBig, "Handshake was canceled."
 			}
 		}
 	}
 }
 
 // refuse ends a connection that did not get through its handshake. An empty text means that nobody is there to read it.
-func (c *Connection) refuse(why, text string) {
+func (c *Connection) refuse(why HandshakeFailure, text string) {
 	c.log().Debug("handshake failed", "reason", why, "answer", text)
 	call1(c.host.hooks.HandshakeFailed, why)
 	if text == "" {
-		c.conn.Abort()
+		c.link().Abort()
 		return
 	}
-	if err := c.conn.Write([]*transport.Frame{handshakeReply(text, false)}); err != nil {
-		c.conn.Abort()
+	if err := c.link().Write([]*transport.Frame{handshakeReply(text, false)}); err != nil {
+		c.link().Abort()
 		return
 	}
-	c.conn.Close(nil)
+	c.link().Close(nil)
 }
 
 func handshakeReply(errText string, binary bool) *transport.Frame {
@@ -201,7 +204,7 @@ func handshakeReply(errText string, binary bool) *transport.Frame {
 // nothing that is sent to it, its user or everyone can be missed. What comes earlier waits behind the answer.
 func (c *Connection) open() {
 	if c.protocol().Binary() {
-		c.conn.SetBinary()
+		c.link().SetBinary()
 	}
 	now := c.host.server.clock()
 	c.lastPing.Store(now)
@@ -209,7 +212,7 @@ func (c *Connection) open() {
 	c.opened.Store(now)
 	c.out.hold()
 	c.host.register(c)
-	if err := c.conn.Write([]*transport.Frame{handshakeReply("", c.protocol().Binary())}); err != nil {
+	if err := c.link().Write([]*transport.Frame{handshakeReply("", c.protocol().Binary())}); err != nil {
 		c.out.discard()
 		c.end(endTransport, err)
 	}
@@ -225,12 +228,12 @@ func (c *Connection) receive(in *inbox) {
 	}
 	for {
 		in.rest()
-		r, err := c.conn.Next()
+		r, err := c.link().Next()
 		if err == nil {
 			err = c.consume(in, r)
-			if err == nil {
-				continue
-			}
+		}
+		if err == nil || err != errEnded && c.awaitSocket(in, err) {
+			continue
 		}
 		c.readFailed(in, err)
 		return

@@ -53,12 +53,19 @@ func NewServer(o Options) *Server {
 		limits:    o.Limits.withDefaults(defaultLimits()),
 		invalid:   o.Limits.validate(),
 		log:       o.Logger,
-		codecs:    []protocol.Codec{protocol.JSON},
+		codecs:    o.Protocols,
 		backplane: o.Backplane,
 		epoch:     time.Now(),
 		byPath:    map[string]*host{},
 		byName:    map[string]*host{},
 		broken:    map[string]error{},
+	}
+	if s.codecs == nil {
+		s.codecs = []protocol.Codec{protocol.JSON, protocol.MessagePack}
+	}
+	if len(s.codecs) == 0 || len(s.codecs) > maxCodecs {
+		s.invalid = errors.Join(s.invalid, fmt.Errorf("hub: Options.Protocols has %d protocols; it must have one or two", len(s.codecs)))
+		s.codecs = []protocol.Codec{protocol.JSON}
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -199,6 +206,9 @@ func (s *Server) newEndpoint(h *host, admit func(Identity) bool) *transport.Endp
 		SendTimeout:    h.limits.SendTimeout,
 		Hooks:          transport.Hooks{Negotiated: h.hooks.Negotiated, Refused: h.hooks.Refused},
 	}
+	if h.limits.ReplayBuffer > 0 {
+		e.Resume = h.resumable
+	}
 	if s.options.Cluster != nil {
 		e.Claim = s.options.Cluster.Claim
 	}
@@ -238,6 +248,9 @@ func (s *Server) ready() error {
 		if _, err := s.options.Cluster.Secret(); err != nil {
 			return err
 		}
+	}
+	if s.options.Ready != nil {
+		return s.options.Ready()
 	}
 	return nil
 }
@@ -328,7 +341,7 @@ func (s *Server) cutOff(gone <-chan struct{}, cause error) error {
 	case <-gone:
 	case <-time.After(lastWait):
 		for _, c := range conns {
-			c.conn.Abort()
+			c.link().Abort()
 		}
 		select {
 		case <-gone:

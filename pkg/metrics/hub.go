@@ -62,6 +62,7 @@ type hubSeries struct {
 	messagesReceived, receivedBytes prometheus.Counter
 	messagesSent, sentBytes, writes prometheus.Counter
 	slowClients, droppedBytes       prometheus.Counter
+	commandsRefused                 prometheus.Counter
 }
 
 // Hub returns hooks that count what happens in one hub with these methods. It fits hub.Options.Hooks.
@@ -90,7 +91,8 @@ func (m *Metrics) Hub(name string, methods []string) hub.Hooks {
 			s.droppedBytes.Add(float64(bytes))
 		},
 		// These three happen at most once per connection, and their words are the transport's: a lookup is cheap enough.
-		HandshakeFailed: func(why string) { m.handshakeFailures.WithLabelValues(name, why).Inc() },
+		HandshakeFailed: func(why hub.HandshakeFailure) { m.handshakeFailures.WithLabelValues(name, string(why)).Inc() },
+		CommandRefused:  s.commandsRefused.Inc,
 		Negotiated:      func(result string) { m.negotiations.WithLabelValues(name, result).Inc() },
 		Refused:         func(reason string) { m.refused.WithLabelValues(name, reason).Inc() },
 	}
@@ -108,6 +110,7 @@ func (m *Metrics) newHubSeries(name string, methods []string) *hubSeries {
 		writes:           m.writes.WithLabelValues(name),
 		slowClients:      m.slowClients.WithLabelValues(name),
 		droppedBytes:     m.droppedBytes.WithLabelValues(name),
+		commandsRefused:  m.commandsRefused.WithLabelValues(name),
 	}
 	for kind := range otelTransports {
 		s.transports[kind] = m.newTransportSeries(name, kind)
@@ -118,6 +121,9 @@ func (m *Metrics) newHubSeries(name string, methods []string) *hubSeries {
 	s.methods[""] = m.newMethodSeries(name, unknownMethod)
 	for _, scope := range hub.Scopes {
 		s.fanout[scope] = m.fanout.WithLabelValues(name, string(scope))
+	}
+	for _, why := range hub.HandshakeFailures {
+		m.handshakeFailures.WithLabelValues(name, string(why))
 	}
 	for _, result := range transport.NegotiateResults {
 		m.negotiations.WithLabelValues(name, result)

@@ -47,6 +47,7 @@ type Metrics struct {
 	fanout             *prometheus.HistogramVec
 	slowClients        *prometheus.CounterVec
 	droppedBytes       *prometheus.CounterVec
+	commandsRefused    *prometheus.CounterVec
 
 	backplane *backplaneSeries // nil without one
 }
@@ -85,6 +86,7 @@ func New(o Options) *Metrics {
 		fanout:             histograms(r, fanout, fanoutBounds),
 		slowClients:        counters(r, slowClients),
 		droppedBytes:       counters(r, droppedBytes),
+		commandsRefused:    counters(r, commandsRefused),
 	}
 	if o.Backplane {
 		m.backplane = newBackplaneSeries(r)

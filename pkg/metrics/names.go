@@ -54,6 +54,7 @@ const (
 	fanout             = "hubfleet_fanout_connections"
 	slowClients        = "hubfleet_slow_clients_total"
 	droppedBytes       = "hubfleet_dropped_bytes_total"
+	commandsRefused    = "hubfleet_group_commands_refused_total"
 
 	backplaneUp              = "hubfleet_backplane_up"
 	backplaneReconnects      = "hubfleet_backplane_reconnects_total"
@@ -94,6 +95,7 @@ var Names = []Name{
 	{Name: fanout, Kind: Histogram, Help: "Connections of this node that one message reached", Labels: []string{"hub", "scope"}},
 	{Name: slowClients, Kind: Counter, Help: "Connections closed because their queue was full", Labels: []string{"hub"}},
 	{Name: droppedBytes, Kind: Counter, Unit: Bytes, Help: "Bytes that were queued for slow clients and dropped with them", Labels: []string{"hub"}},
+	{Name: commandsRefused, Kind: Counter, Help: "Group commands from other nodes that found too many waiting for their connection", Labels: []string{"hub"}},
 
 	{Name: backplaneUp, Kind: Gauge, Help: "1 while every link to the backplane works", Backplane: true},
 	{Name: backplaneReconnects, Kind: Counter, Help: "Times that the backplane came back after it had been away", Backplane: true},

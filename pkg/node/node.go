@@ -54,6 +54,7 @@ func New(c Config) (*Node, error) {
 		NodeName:       n.name,
 		Logger:         n.config.Logger,
 		Hooks:          n.metrics.Hub,
+		Ready:          n.unready,
 	}
 	if err := errors.Join(n.joinCluster(&options, nodeID), n.setAuthenticate(&options)); err != nil {
 		return nil, err

@@ -42,6 +42,14 @@ var rules = map[string]rule{
 			prometheus: "it tells its hooks; pkg/metrics counts",
 		},
 	},
+	"pkg/client": {
+		why: "it talks to any server that speaks the hub protocol, from programs that run none",
+		may: []string{"pkg/protocol"},
+		never: map[string]string{
+			redis:      "a client knows servers, not what is behind them",
+			prometheus: "it tells its logger and its hooks; the program counts",
+		},
+	},
 	"pkg/backplane": {
 		why:   "it carries opaque bytes on channels, not invocations, and knows no hub",
 		may:   []string{"internal/redisurl"},

@@ -22,6 +22,7 @@ type bridge struct {
 	t    testing.TB
 	hubs *httptest.Server
 	http *http.Client
+	more string // offers before those that it has
 
 	mu    sync.Mutex
 	next  int
@@ -37,7 +38,7 @@ type bridged struct {
 	polled  bool
 }
 
-func newBridge(t testing.TB, h http.Handler) http.Handler {
+func newBridge(t testing.TB, h http.Handler) *bridge {
 	b := &bridge{t: t, hubs: httptest.NewServer(h), http: httpClient(t), conns: map[string]*bridged{}}
 	t.Cleanup(func() {
 		b.mu.Lock()
@@ -125,8 +126,8 @@ func (b *bridge) negotiate(w http.ResponseWriter, r *http.Request) {
 	b.conns[token] = c
 	b.mu.Unlock()
 	w.Header().Set("Content-Type", "application/json")
-	fmt.Fprintf(w, `{"negotiateVersion":1,"connectionId":%q,"connectionToken":%q,"availableTransports":[{"transport":"ServerSentEvents","transferFormats":["Text"]},{"transport":"LongPolling","transferFormats":["Text","Binary"]}]}`,
-		answer.ConnectionID, token)
+	fmt.Fprintf(w, `{"negotiateVersion":1,"connectionId":%q,"connectionToken":%q,"availableTransports":[%s{"transport":"ServerSentEvents","transferFormats":["Text"]},{"transport":"LongPolling","transferFormats":["Text","Binary"]}]}`,
+		answer.ConnectionID, token, b.more)
 }
 
 func (b *bridge) events(w http.ResponseWriter, r *http.Request, c *bridged) {

@@ -261,6 +261,7 @@ func TestStreamCancel(t *testing.T) {
 		next(t, s.lab.ended)
 
 		ctx, cancel := context.WithCancel(within(t))
+		defer cancel()
 		var last error
 		for n, err := range client.Stream[int](ctx, c, "Forever") {
 			if n == 3 {

@@ -54,7 +54,7 @@ func (lab) Say(c *hub.Call, text string) error {
 func (lab) Tell(c *hub.Call, group, text string) error {
 	return c.Clients().Group(group).Send(c, "Told", text)
 }
-func (lab) Hang(c *hub.Call) error { <-c.Connection().Done(); return nil }
+func (lab) Hang(c *hub.Call) error { <-c.Done(); return c.Err() }
 func (lab) Part(c *hub.Call)       { c.Connection().Abort() }
 func (lab) Burst(c *hub.Call, n, size int) error {
 	text := strings.Repeat("x", size)

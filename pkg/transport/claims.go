@@ -28,29 +28,52 @@ const (
 // so that the table is bounded by the connections of a minute and needs no timer. The zero value is ready.
 type claims struct {
 	mu      sync.Mutex
-	inUse   map[connectionKey]struct{}
+	inUse   map[connectionKey]*session    // nil for a WebSocket
 	young   [2]map[connectionKey]struct{} // ended; newer and older generation
 	rotated time.Time
 }
 
-// claim takes a key for the caller, if nobody had it. Then end or release must follow.
-func (c *claims) claim(k connectionKey, now time.Time) firstUse {
+// claim takes a key for the caller, if nobody had it. Then end or release must follow. s is what the key shall lead to, nil for a
+// WebSocket; when it is live, holder is what it leads to.
+func (c *claims) claim(k connectionKey, s *session, now time.Time) (use firstUse, holder *session) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if use, holder = c.look(k, now); use != fresh {
+		return use, holder
+	}
+	if c.inUse == nil {
+		c.inUse = map[connectionKey]*session{}
+	}
+	c.inUse[k] = s
+	return fresh, nil
+}
+
+// look says what would become of a claim. c.mu must be held.
+func (c *claims) look(k connectionKey, now time.Time) (use firstUse, holder *session) {
 	c.rotate(now)
-	if _, ok := c.inUse[k]; ok {
-		return live
+	if holder, ok := c.inUse[k]; ok {
+		return live, holder
 	}
 	for _, g := range c.young {
 		if _, ok := g[k]; ok {
-			return ended
+			return ended, nil
 		}
 	}
-	if c.inUse == nil {
-		c.inUse = map[connectionKey]struct{}{}
-	}
-	c.inUse[k] = struct{}{}
-	return fresh
+	return fresh, nil
+}
+
+// unused says whether a token could still be claimed.
+func (c *claims) unused(t Token, now time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	use, _ := c.look(t.key, now)
+	return use == fresh && !stale(t.Issued, now)
+}
+
+// stale says whether a token minted at this time is too old, or of the future, to be used for the first time.
+func stale(issued, now time.Time) bool {
+	age := now.Sub(issued)
+	return age > tokenLife || age < -clockSkew
 }
 
 // release forgets a claim that led to nothing: somebody else may still use the key.
@@ -75,12 +98,12 @@ func (c *claims) end(k connectionKey, issued, now time.Time) {
 	c.young[0][k] = struct{}{}
 }
 
-// isLive says whether there is a connection with this key.
-func (c *claims) isLive(k connectionKey) bool {
+// find says whether there is a connection with this key; s is nil when it is a WebSocket.
+func (c *claims) find(k connectionKey) (s *session, here bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	_, ok := c.inUse[k]
-	return ok
+	s, here = c.inUse[k]
+	return s, here
 }
 
 // rotate drops the older generation when all in it are too old to be tried again. c.mu must be held.

@@ -13,7 +13,7 @@ func TestClaims(t *testing.T) {
 	k := newConnectionKey()
 	expect := func(what string, want firstUse) {
 		t.Helper()
-		if got := c.claim(k, now); got != want {
+		if got, _ := c.claim(k, nil, now); got != want {
 			t.Errorf("%s: %v, want %v", what, got, want)
 		}
 	}
@@ -33,11 +33,11 @@ func TestClaims(t *testing.T) {
 func TestClaimsKeepTheOlderGeneration(t *testing.T) {
 	var c claims
 	start := time.Unix(1_800_000_000, 0)
-	c.claim(newConnectionKey(), start)
+	c.claim(newConnectionKey(), nil, start)
 	k, later := newConnectionKey(), start.Add(tokenLife+clockSkew-time.Second)
-	c.claim(k, later)
+	c.claim(k, nil, later)
 	c.end(k, later, later)
-	if got := c.claim(k, later.Add(2*time.Second)); got != ended {
+	if got, _ := c.claim(k, nil, later.Add(2*time.Second)); got != ended {
 		t.Errorf("%v, want %v", got, ended)
 	}
 }
@@ -50,7 +50,7 @@ func TestClaimsForget(t *testing.T) {
 	for i := range 10_000 { // ten a second, for a thousand seconds
 		now = start.Add(time.Duration(i) * 100 * time.Millisecond)
 		k := newConnectionKey()
-		if c.claim(k, now) != fresh {
+		if use, _ := c.claim(k, nil, now); use != fresh {
 			t.Fatal("a new key is not fresh")
 		}
 		c.end(k, now, now)
@@ -63,7 +63,7 @@ func TestClaimsForget(t *testing.T) {
 		t.Errorf("%d keys are in use, want none", len(c.inUse))
 	}
 	old := newConnectionKey()
-	c.claim(old, now)
+	c.claim(old, nil, now)
 	before := len(c.young[0])
 	c.end(old, now.Add(-time.Hour), now)
 	if len(c.young[0]) != before {
@@ -78,7 +78,7 @@ func TestClaimsOneWins(t *testing.T) {
 	k := newConnectionKey()
 	for range 50 {
 		all.Go(func() {
-			if c.claim(k, time.Now()) == fresh {
+			if use, _ := c.claim(k, nil, time.Now()); use == fresh {
 				won.Add(1)
 			}
 		})

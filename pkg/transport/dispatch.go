@@ -14,6 +14,7 @@ const (
 	textUnknownID    = "No Connection with that ID"
 	textNotSupported = " transport not supported by this end point type" // behind the transport's name
 	textNoPost       = "POST requests are not allowed for WebSocket connections."
+	textNoChange     = "Cannot change transports mid-connection"
 	textNoDelete     = "Cannot terminate this connection using the DELETE endpoint."
 )
 
@@ -22,21 +23,17 @@ const claimTimeout = 5 * time.Second
 
 // serveTransport answers a request to the hub's own URL.
 func (e *Endpoint) serveTransport(w http.ResponseWriter, r *http.Request, identity any) {
-	switch r.Method {
-	case http.MethodGet:
-		switch {
-		case hasToken(r.Header, "Accept", "text/event-stream"): // exactly, without parameters
-			e.refuseTransport(w, r, ServerSentEvents)
-		case hasToken(r.Header, "Upgrade", "websocket"):
-			e.serveWebSocket(w, r, identity)
-		default:
-			neverCache(w.Header())
-			e.refuseTransport(w, r, LongPolling)
-		}
-	case http.MethodPost:
-		e.refuseForWebSocket(w, r, http.StatusMethodNotAllowed, textNoPost)
-	case http.MethodDelete:
-		e.refuseForWebSocket(w, r, http.StatusBadRequest, textNoDelete)
+	switch kind := requestedKind(r); {
+	case kind == ServerSentEvents:
+		e.serveEvents(w, r, identity)
+	case kind == WebSockets:
+		e.serveWebSocket(w, r, identity)
+	case kind == LongPolling:
+		e.servePoll(w, r, identity)
+	case r.Method == http.MethodPost:
+		e.servePost(w, r, identity)
+	case r.Method == http.MethodDelete:
+		e.serveDelete(w, r, identity)
 	default:
 		e.refused(ResultBadRequest)
 		w.Header().Set("Allow", "GET, POST, DELETE")
@@ -44,9 +41,38 @@ func (e *Endpoint) serveTransport(w http.ResponseWriter, r *http.Request, identi
 	}
 }
 
-// connectionOf finds the token that a request must name, whether or not its connection was opened. It answers and
-// returns false when there is none.
-func (e *Endpoint) connectionOf(w http.ResponseWriter, r *http.Request) (Token, bool) {
+// requestedKind is the transport that a GET asks for; other methods ask for none.
+func requestedKind(r *http.Request) Kind {
+	switch {
+	case r.Method != http.MethodGet:
+		return ""
+	case hasToken(r.Header, "Accept", "text/event-stream"): // exactly, without parameters
+		return ServerSentEvents
+	case hasToken(r.Header, "Upgrade", "websocket"):
+		return WebSockets
+	}
+	return LongPolling
+}
+
+// forward hands a request to the node on which its connection is, or would begin. Server-Sent Events and long polling live on the
+// node that minted their token, a WebSocket where it lands.
+func (e *Endpoint) forward(w http.ResponseWriter, r *http.Request) (handled bool) {
+	if e.Forward == nil || requestedKind(r) == WebSockets {
+		return false
+	}
+	switch r.Method {
+	case http.MethodGet, http.MethodPost, http.MethodDelete:
+	default:
+		return false
+	}
+	id, _ := queryValue(r.URL.RawQuery, "id")
+	token, err := e.Tokens.Parse(e.Path, id)
+	return err == nil && token.Node != e.Tokens.Node() && e.Forward(w, r, token.Node)
+}
+
+// ownToken finds the token that a request must name, whether or not its connection was opened. It answers and returns false when
+// there is none, or when it is another node's.
+func (e *Endpoint) ownToken(w http.ResponseWriter, r *http.Request) (Token, bool) {
 	id, _ := queryValue(r.URL.RawQuery, "id")
 	if id == "" {
 		e.refused(ResultBadRequest)
@@ -54,40 +80,17 @@ func (e *Endpoint) connectionOf(w http.ResponseWriter, r *http.Request) (Token, 
 		return Token{}, false
 	}
 	token, err := e.Tokens.Parse(e.Path, id)
-	if err != nil {
-		e.refused(RefusedUnknown)
-		reply(w, http.StatusNotFound, textPlain, textUnknownID)
+	if err != nil || token.Node != e.Tokens.Node() {
+		e.refuseSession(w, RefusedUnknown)
 		return Token{}, false
 	}
 	return token, true
 }
 
-// refuseTransport refuses a transport that is not offered, to a client that has a connection.
-func (e *Endpoint) refuseTransport(w http.ResponseWriter, r *http.Request, kind Kind) {
-	if _, ok := e.connectionOf(w, r); ok {
-		e.refused(RefusedNoTransport)
-		reply(w, http.StatusNotFound, textPlain, string(kind)+textNotSupported)
-	}
-}
-
-// refuseForWebSocket refuses what makes no sense for a WebSocket connection. Where there is no such connection, it is unknown.
-func (e *Endpoint) refuseForWebSocket(w http.ResponseWriter, r *http.Request, status int, text string) {
-	token, ok := e.connectionOf(w, r)
-	switch {
-	case !ok:
-	case e.claims.isLive(token.key):
-		e.refused(ResultBadRequest)
-		reply(w, status, textPlain, text)
-	default:
-		e.refused(RefusedUnknown)
-		reply(w, http.StatusNotFound, textPlain, textUnknownID)
-	}
-}
-
 // serveWebSocket lets a client in that brings a token for the first time, or none at all. Whom it does not let in it
 // refuses before the upgrade: a socket that opens and closes again misleads clients into trying for ever.
 func (e *Endpoint) serveWebSocket(w http.ResponseWriter, r *http.Request, identity any) {
-	if !canHijack(w) {
+	if !e.offers(WebSockets) || !canHijack(w) {
 		e.refused(RefusedNoTransport)
 		reply(w, http.StatusNotFound, textPlain, string(WebSockets)+textNotSupported)
 		return
@@ -107,8 +110,18 @@ func (e *Endpoint) serveWebSocket(w http.ResponseWriter, r *http.Request, identi
 	if e.resume(w, r, id) {
 		return
 	}
-	token, ok := e.admit(w, r, id)
-	if !ok {
+	token, err := e.Tokens.Parse(e.Path, id)
+	if err != nil {
+		e.refuseSocket(w, RefusedUnknown)
+		return
+	}
+	switch holder, _, reason := e.admit(r, token, nil); {
+	case holder != nil && holder.chosen() != "":
+		e.refused(ResultBadRequest)
+		reply(w, http.StatusBadRequest, textPlain, textNoChange)
+		return
+	case reason != "":
+		e.refuseSocket(w, reason)
 		return
 	}
 	done := func() { e.claims.end(token.key, token.Issued, time.Now()) }
@@ -127,6 +140,9 @@ func (e *Endpoint) resume(w http.ResponseWriter, r *http.Request, id string) boo
 	token, err := e.Tokens.Parse(e.Path, id)
 	if err != nil || !token.Stateful {
 		return false
+	}
+	if s, _ := e.claims.find(token.key); s != nil {
+		return false // it fell down to another transport, which cannot be changed
 	}
 	attach, known := e.Resume(token.ID)
 	switch {
@@ -152,51 +168,52 @@ func (e *Endpoint) serveUnnegotiated(w http.ResponseWriter, r *http.Request, ide
 	e.open(w, r, newConnectionKey().String(), func() {}, func(c Conn) { e.Accept(c, newRequest(r, identity)) })
 }
 
-// admit checks a token and claims it for the caller. It answers and returns false when somebody had it before, or nobody
-// can have it.
-func (e *Endpoint) admit(w http.ResponseWriter, r *http.Request, id string) (Token, bool) {
-	token, err := e.Tokens.Parse(e.Path, id)
-	if err != nil {
-		return token, e.unknown(w, RefusedUnknown)
-	}
+// admit claims a token for its first request, and for s unless it is a WebSocket's. Otherwise reason says why it cannot be had; when
+// its connection is here, use is live and holder is its session, or nil if it is a WebSocket.
+func (e *Endpoint) admit(r *http.Request, token Token, s *session) (holder *session, use firstUse, reason string) {
 	now := time.Now()
-	switch e.claims.claim(token.key, now) {
+	switch use, holder = e.claims.claim(token.key, s, now); use {
 	case live:
-		return token, e.used(w)
+		return holder, live, RefusedUsed
 	case ended:
-		return token, e.unknown(w, RefusedUnknown)
+		return nil, ended, RefusedUnknown
 	}
-	if age := now.Sub(token.Issued); age > tokenLife || age < -clockSkew {
+	if stale(token.Issued, now) {
+		reason = RefusedStale
+	} else {
+		reason = e.claimed(r, token)
+	}
+	if reason != "" {
 		e.claims.release(token.key)
-		return token, e.unknown(w, RefusedStale)
 	}
+	return nil, fresh, reason
+}
+
+// claimed asks the cluster whether the token was used before, and says why it cannot be used now.
+func (e *Endpoint) claimed(r *http.Request, token Token) (reason string) {
 	if e.Claim == nil {
-		return token, true
+		return ""
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), claimTimeout)
 	defer cancel()
 	first, err := e.Claim(ctx, token.key.String())
 	switch {
 	case err == nil && first, err != nil && token.Node == e.Tokens.Node():
-		return token, true
+		return ""
 	case err != nil: // the one that minted it may let it in, by its own table; more than one could, if we did
-		e.claims.release(token.key)
-		return token, e.unknown(w, ResultUnavailable)
+		return ResultUnavailable
 	}
-	e.claims.release(token.key)
-	return token, e.used(w)
+	return RefusedUsed
 }
 
-func (e *Endpoint) unknown(w http.ResponseWriter, reason string) bool {
+// refuseSocket answers a WebSocket for which there is no connection to be had.
+func (e *Endpoint) refuseSocket(w http.ResponseWriter, reason string) {
 	e.refused(reason)
-	reply(w, http.StatusNotFound, "", textUnknownID)
-	return false
-}
-
-func (e *Endpoint) used(w http.ResponseWriter) bool {
-	e.refused(RefusedUsed)
-	reply(w, http.StatusConflict, textPlain, "")
-	return false
+	if reason == RefusedUsed {
+		reply(w, http.StatusConflict, textPlain, "")
+		return
+	}
+	reply(w, http.StatusNotFound, "", textUnknownID) // without a content type, unlike the others
 }
 
 // upgradeFault says what keeps a request from becoming a WebSocket (RFC 6455, section 4.2.1); an empty text, nothing.

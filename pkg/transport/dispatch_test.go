@@ -17,47 +17,92 @@ import (
 
 func TestStatuses(t *testing.T) {
 	s := newSite(t)
-	fresh, _ := s.token(t)
-	inUse, _ := s.token(t)
-	s.dial(t, inUse)
+	none := newSite(t, func(e *Endpoint) { e.Transports = []Kind{WebSockets} })
+	one := newSite(t, func(e *Endpoint) { e.Transports = []Kind{LongPolling} })
+	elsewhere, _, err := testTokens("there").Mint("/chat", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stale, err := s.Tokens.mint("/chat", newConnectionKey(), 0, time.Now().Add(-time.Minute))
+	if err != nil {
+		t.Fatal(err)
+	}
+	socket, _ := s.token(t)
+	s.dial(t, socket)
+	polling, _ := s.token(t)
+	s.ask(t, "GET", "/chat?id="+polling, "")
+	s.conn(t)
+	events, _ := s.token(t)
+	s.events(t, events)
+	over, _ := s.token(t)
+	s.ask(t, "GET", "/chat?id="+over, "")
+	s.conn(t)
+	s.ask(t, "DELETE", "/chat?id="+over, "")
+	const sse = "Accept: text/event-stream"
+	plain := func(status int, body string) answer { return answer{status, "text/plain", body} }
 	for _, path := range []string{"/chat?id=", "/chat/?x=1&ID="} { // names of parameters have no case, and a slash may follow
+		fresh, _ := s.token(t)
 		tests := map[string]struct {
+			at                  *site
 			method, id, headers string
 			want                answer
 			reason              string
 		}{
-			"poll without id":            {"GET", "", "", answer{400, "text/plain", "Connection ID required"}, ResultBadRequest},
-			"events without id":          {"GET", "", "Accept: text/event-stream", answer{400, "text/plain", "Connection ID required"}, ResultBadRequest},
-			"POST without id":            {"POST", "", "", answer{400, "text/plain", "Connection ID required"}, ResultBadRequest},
-			"DELETE without id":          {"DELETE", "", "", answer{400, "text/plain", "Connection ID required"}, ResultBadRequest},
-			"poll unknown":               {"GET", "nobody", "", answer{404, "text/plain", "No Connection with that ID"}, RefusedUnknown},
-			"events unknown":             {"GET", "nobody", "Accept: text/event-stream", answer{404, "text/plain", "No Connection with that ID"}, RefusedUnknown},
-			"POST unknown":               {"POST", "nobody", "", answer{404, "text/plain", "No Connection with that ID"}, RefusedUnknown},
-			"DELETE unknown":             {"DELETE", "nobody", "", answer{404, "text/plain", "No Connection with that ID"}, RefusedUnknown},
-			"POST before the connection": {"POST", fresh, "", answer{404, "text/plain", "No Connection with that ID"}, RefusedUnknown},
-			"poll":                       {"GET", fresh, "", answer{404, "text/plain", "LongPolling transport not supported by this end point type"}, RefusedNoTransport},
-			"poll on a WebSocket":        {"GET", inUse, "", answer{404, "text/plain", "LongPolling transport not supported by this end point type"}, RefusedNoTransport},
-			"any Accept but the exact":   {"GET", fresh, "Accept: text/event-stream;q=1", answer{404, "text/plain", "LongPolling transport not supported by this end point type"}, RefusedNoTransport},
-			"events":                     {"GET", fresh, "Accept: text/html, text/event-stream", answer{404, "text/plain", "ServerSentEvents transport not supported by this end point type"}, RefusedNoTransport},
-			"events before a WebSocket":  {"GET", fresh, upgradeHeaders + "Accept: text/event-stream", answer{404, "text/plain", "ServerSentEvents transport not supported by this end point type"}, RefusedNoTransport},
-			"POST on a WebSocket":        {"POST", inUse, "", answer{405, "text/plain", "POST requests are not allowed for WebSocket connections."}, ResultBadRequest},
-			"DELETE on a WebSocket":      {"DELETE", inUse, "", answer{400, "text/plain", "Cannot terminate this connection using the DELETE endpoint."}, ResultBadRequest},
-			"PUT":                        {"PUT", fresh, "", answer{405, "text/plain", ""}, ResultBadRequest},
-			"HEAD":                       {"HEAD", fresh, "", answer{405, "text/plain", ""}, ResultBadRequest},
-			"OPTIONS":                    {"OPTIONS", fresh, "", answer{405, "text/plain", ""}, ResultBadRequest},
-			"WebSocket unknown":          {"GET", "nobody", upgradeHeaders, answer{404, "", "No Connection with that ID"}, RefusedUnknown},
-			"WebSocket in use":           {"GET", inUse, upgradeHeaders, answer{409, "text/plain", ""}, RefusedUsed},
+			"poll without id":              {s, "GET", "", "", plain(400, "Connection ID required"), ResultBadRequest},
+			"events without id":            {s, "GET", "", sse, plain(400, "Connection ID required"), ResultBadRequest},
+			"POST without id":              {s, "POST", "", "", plain(400, "Connection ID required"), ResultBadRequest},
+			"DELETE without id":            {s, "DELETE", "", "", plain(400, "Connection ID required"), ResultBadRequest},
+			"poll unknown":                 {s, "GET", "nobody", "", plain(404, "No Connection with that ID"), RefusedUnknown},
+			"events unknown":               {s, "GET", "nobody", sse, plain(404, "No Connection with that ID"), RefusedUnknown},
+			"POST unknown":                 {s, "POST", "nobody", "", plain(404, "No Connection with that ID"), RefusedUnknown},
+			"DELETE unknown":               {s, "DELETE", "nobody", "", plain(404, "No Connection with that ID"), RefusedUnknown},
+			"poll of another node's":       {s, "GET", elsewhere, "", plain(404, "No Connection with that ID"), RefusedUnknown},
+			"events of another node's":     {s, "GET", elsewhere, sse, plain(404, "No Connection with that ID"), RefusedUnknown},
+			"POST to another node's":       {s, "POST", elsewhere, "", plain(404, "No Connection with that ID"), RefusedUnknown},
+			"DELETE of another node's":     {s, "DELETE", elsewhere, "", plain(404, "No Connection with that ID"), RefusedUnknown},
+			"poll stale":                   {s, "GET", stale, "", plain(404, "No Connection with that ID"), RefusedStale},
+			"events stale":                 {s, "GET", stale, sse, plain(404, "No Connection with that ID"), RefusedStale},
+			"POST stale":                   {s, "POST", stale, "", plain(404, "No Connection with that ID"), RefusedStale},
+			"DELETE stale":                 {s, "DELETE", stale, "", plain(404, "No Connection with that ID"), RefusedUnknown},
+			"poll over":                    {s, "GET", over, "", plain(404, "No Connection with that ID"), RefusedUnknown},
+			"events over":                  {s, "GET", over, sse, plain(404, "No Connection with that ID"), RefusedUnknown},
+			"POST over":                    {s, "POST", over, "", plain(404, "No Connection with that ID"), RefusedUnknown},
+			"DELETE over":                  {s, "DELETE", over, "", plain(404, "No Connection with that ID"), RefusedUnknown},
+			"WebSocket over":               {s, "GET", over, upgradeHeaders, answer{404, "", "No Connection with that ID"}, RefusedUnknown},
+			"DELETE before the connection": {s, "DELETE", fresh, "", plain(400, "Cannot terminate this connection using the DELETE endpoint."), ResultBadRequest},
+			"poll not offered":             {none, "GET", fresh, "", plain(404, "LongPolling transport not supported by this end point type"), RefusedNoTransport},
+			"any Accept but the exact":     {none, "GET", fresh, sse + ";q=1", plain(404, "LongPolling transport not supported by this end point type"), RefusedNoTransport},
+			"events not offered":           {none, "GET", fresh, "Accept: text/html, text/event-stream", plain(404, "ServerSentEvents transport not supported by this end point type"), RefusedNoTransport},
+			"events before a WebSocket":    {none, "GET", fresh, upgradeHeaders + sse, plain(404, "ServerSentEvents transport not supported by this end point type"), RefusedNoTransport},
+			"POST not offered":             {none, "POST", fresh, "", plain(404, "No Connection with that ID"), RefusedUnknown},
+			"one of them not offered":      {one, "GET", fresh, sse, plain(404, "ServerSentEvents transport not supported by this end point type"), RefusedNoTransport},
+			"WebSocket not offered":        {one, "GET", fresh, upgradeHeaders, plain(404, "WebSockets transport not supported by this end point type"), RefusedNoTransport},
+			"poll on a WebSocket":          {s, "GET", socket, "", plain(400, "Cannot change transports mid-connection"), ResultBadRequest},
+			"events on a WebSocket":        {s, "GET", socket, sse, plain(400, "Cannot change transports mid-connection"), ResultBadRequest},
+			"poll on events":               {s, "GET", events, "", plain(400, "Cannot change transports mid-connection"), ResultBadRequest},
+			"events on polls":              {s, "GET", polling, sse, plain(400, "Cannot change transports mid-connection"), ResultBadRequest},
+			"WebSocket on events":          {s, "GET", events, upgradeHeaders, plain(400, "Cannot change transports mid-connection"), ResultBadRequest},
+			"WebSocket on polls":           {s, "GET", polling, upgradeHeaders, plain(400, "Cannot change transports mid-connection"), ResultBadRequest},
+			"events on events":             {s, "GET", events, sse, plain(409, ""), RefusedUsed},
+			"WebSocket on a WebSocket":     {s, "GET", socket, upgradeHeaders, plain(409, ""), RefusedUsed},
+			"POST on a WebSocket":          {s, "POST", socket, "", plain(405, "POST requests are not allowed for WebSocket connections."), ResultBadRequest},
+			"DELETE on a WebSocket":        {s, "DELETE", socket, "", plain(400, "Cannot terminate this connection using the DELETE endpoint."), ResultBadRequest},
+			"DELETE on events":             {s, "DELETE", events, "", plain(400, "Cannot terminate this connection using the DELETE endpoint."), ResultBadRequest},
+			"PUT":                          {s, "PUT", fresh, "", plain(405, ""), ResultBadRequest},
+			"HEAD":                         {s, "HEAD", fresh, "", plain(405, ""), ResultBadRequest},
+			"OPTIONS":                      {s, "OPTIONS", fresh, "", plain(405, ""), ResultBadRequest},
+			"WebSocket unknown":            {s, "GET", "nobody", upgradeHeaders, answer{404, "", "No Connection with that ID"}, RefusedUnknown},
 		}
 		for name, test := range tests {
 			t.Run(name, func(t *testing.T) {
-				got, h := s.ask(t, test.method, path+test.id, test.headers)
+				got, h := test.at.ask(t, test.method, path+test.id, test.headers)
 				if diff := cmp.Diff(test.want, got); diff != "" {
 					t.Error(diff)
 				}
 				if _, ok := h["Content-Type"]; ok != (test.want.ContentType != "") {
 					t.Errorf("Content-Type: %q", h["Content-Type"])
 				}
-				if r := receive(t, s.refusals); r != test.reason {
+				if r := receive(t, test.at.refusals); r != test.reason {
 					t.Errorf("reason %q, want %q", r, test.reason)
 				}
 				if strings.HasPrefix(name, "poll") && (h.Get("Cache-Control") != "no-cache, no-store" || h.Get("Pragma") != "no-cache" || h.Get("Expires") != "Thu, 01 Jan 1970 00:00:00 GMT") {

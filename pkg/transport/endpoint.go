@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -13,8 +14,10 @@ var ErrForbidden = errors.New("forbidden")
 
 // Defaults of an Endpoint.
 const (
-	DefaultSendTimeout  = 10 * time.Second
-	DefaultCloseTimeout = 5 * time.Second
+	DefaultSendTimeout       = 10 * time.Second
+	DefaultCloseTimeout      = 5 * time.Second
+	DefaultPollTimeout       = 90 * time.Second
+	DefaultDisconnectTimeout = 15 * time.Second
 )
 
 // Endpoint serves one hub's URL: negotiate and the transports. Fill it in, then use it as an http.Handler; it must not
@@ -38,6 +41,14 @@ type Endpoint struct {
 	// Conn by its Close or Abort. With known true and a nil attach the connection is here but takes none. Nil means that
 	// negotiate grants no stateful reconnect.
 	Resume func(id string) (attach func(Conn), known bool)
+	// SameUser says whether two results of Authenticate stand for the same user. The requests of one connection over Server-Sent
+	// Events or long polling must all be of one user; who is another one is refused with 403. That they know the connection's token is
+	// proof enough when it is nil.
+	SameUser func(a, b any) bool
+	// Forward hands a request over Server-Sent Events or long polling to the node that minted its token, on which its connection
+	// lives; it is called only for nodes other than this one, before CORS, origin and Authenticate, which are that node's business.
+	// It returns false if it has not answered; the request is then refused like one with an unknown token, as it is when Forward is nil.
+	Forward func(w http.ResponseWriter, r *http.Request, node string) (handled bool)
 	// Ready says why no new client can be served yet (answered with 503 and Retry-After, but not told to the client); nil
 	// error or nil func: they can be.
 	// It is asked on negotiate, and by a WebSocket that comes without negotiation. A token is served whatever it says:
@@ -46,11 +57,18 @@ type Endpoint struct {
 
 	// AllowedOrigins are the origins besides its own whose pages may connect; "*" means any. See CheckOrigin.
 	AllowedOrigins []string
+	// Transports are those that are offered, in any order. None means all.
+	Transports []Kind
 	// SendTimeout bounds one write to one client. Zero means 10 s; negative, no bound.
 	SendTimeout time.Duration
-	// CloseTimeout bounds the wait for a client's close frame. Zero means 5 s, which is also the most there is; negative,
-	// no wait.
+	// CloseTimeout bounds the wait for a client's close frame, or for its last poll. Zero means 5 s, which for the former is also
+	// the most there is; negative, no wait.
 	CloseTimeout time.Duration
+	// PollTimeout is how long a poll waits for something to answer. Zero means 90 s; official clients give up after 100 s.
+	PollTimeout time.Duration
+	// DisconnectTimeout is how long a long-polling connection stays without a poll, and how long what was posted waits for the GET
+	// that opens the connection. Zero means 15 s.
+	DisconnectTimeout time.Duration
 	// Hooks are told what happens.
 	Hooks Hooks
 
@@ -61,7 +79,7 @@ type Endpoint struct {
 type Hooks struct {
 	// Negotiated is called for each negotiate request, with one of NegotiateResults.
 	Negotiated func(result string)
-	// Refused is called for each transport request that was refused before it became a connection, with one of RefusalReasons.
+	// Refused is called for each transport request that was refused, with one of RefusalReasons.
 	Refused func(reason string)
 }
 
@@ -78,6 +96,7 @@ const (
 	RefusedStale       = "stale_token"   // not used in time
 	RefusedUsed        = "used_token"    // used before
 	RefusedUpgrade     = "upgrade"       // the WebSocket handshake failed half-way
+	RefusedBusy        = "busy"          // too many POST requests of one connection at the same time
 )
 
 // NegotiateResults are all that Hooks.Negotiated is called with.
@@ -85,15 +104,18 @@ var NegotiateResults = []string{ResultOK, ResultUnauthorized, ResultForbidden, R
 
 // RefusalReasons are all that Hooks.Refused is called with.
 var RefusalReasons = []string{ResultUnauthorized, ResultForbidden, ResultUnavailable, ResultBadRequest, RefusedOrigin, RefusedNoTransport,
-	RefusedUnknown, RefusedStale, RefusedUsed, RefusedUpgrade}
+	RefusedUnknown, RefusedStale, RefusedUsed, RefusedUpgrade, RefusedBusy}
 
 // ServeHTTP answers negotiate at Path/negotiate and the transports at Path, each also with a slash behind it, as ASP.NET
-// Core does; any other path is 404. Order: CORS, origin, Authenticate, then SignalR.
+// Core does; any other path is 404. Order: Forward, CORS, origin, Authenticate, then SignalR.
 func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	base, path := strings.TrimSuffix(e.Path, "/"), strings.TrimSuffix(r.URL.Path, "/")
 	negotiate := path == base+"/negotiate"
 	if !negotiate && path != base {
 		http.NotFound(w, r)
+		return
+	}
+	if !negotiate && e.forward(w, r) {
 		return
 	}
 	refused := e.refused
@@ -134,6 +156,15 @@ func (e *Endpoint) refused(reason string) {
 	if e.Hooks.Refused != nil {
 		e.Hooks.Refused(reason)
 	}
+}
+
+// offers says whether a transport may be used.
+func (e *Endpoint) offers(kind Kind) bool {
+	return len(e.Transports) == 0 || slices.Contains(e.Transports, kind)
+}
+
+func (e *Endpoint) disconnectTimeout() time.Duration {
+	return orDefault(e.DisconnectTimeout, DefaultDisconnectTimeout)
 }
 
 func (e *Endpoint) ready() error {

@@ -238,3 +238,23 @@ func isID(s string) bool {
 	b, err := base64.RawURLEncoding.DecodeString(s)
 	return err == nil && len(b) == 16
 }
+
+// events opens a connection over Server-Sent Events, and returns what comes of it behind the first comment.
+func (s *site) events(t testing.TB, token string) (*bufio.Reader, Conn) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), "GET", s.server.URL+s.Path+"?id="+token, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Accept", "text/event-stream")
+	response, err := s.server.Client().Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = response.Body.Close() })
+	br := bufio.NewReader(response.Body)
+	if comment, err := br.ReadString('\n'); response.StatusCode != http.StatusOK || comment != ":\r\n" {
+		t.Fatalf("status %d, %q, %v", response.StatusCode, comment, err)
+	}
+	return br, s.conn(t)
+}

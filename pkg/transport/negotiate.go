@@ -31,7 +31,7 @@ func (e *Endpoint) serveNegotiate(w http.ResponseWriter, r *http.Request) {
 		writeNegotiation(w, negotiation{Error: complaint})
 		return
 	}
-	answer := negotiation{Version: &version, Transports: offer(w, r)}
+	answer := negotiation{Version: &version, Transports: e.offer(w, r)}
 	var err error
 	if version == 0 {
 		// This client will name its connection by its id alone, so the id must be the token.
@@ -66,10 +66,16 @@ type offeredKind struct {
 
 // offer lists the transports, best first; it is empty rather than nil when there is none. WebSockets need a connection that can
 // be taken from the HTTP server. One of HTTP/2 cannot, but there browsers open another connection for them, of HTTP/1.1.
-func offer(w http.ResponseWriter, r *http.Request) []offeredKind {
+func (e *Endpoint) offer(w http.ResponseWriter, r *http.Request) []offeredKind {
 	offered := []offeredKind{}
-	if r.ProtoMajor >= 2 || canHijack(w) {
+	if e.offers(WebSockets) && (r.ProtoMajor >= 2 || canHijack(w)) {
 		offered = append(offered, offeredKind{WebSockets, []string{"Text", "Binary"}})
+	}
+	if e.offers(ServerSentEvents) && canFlush(w) {
+		offered = append(offered, offeredKind{ServerSentEvents, []string{"Text"}})
+	}
+	if e.offers(LongPolling) {
+		offered = append(offered, offeredKind{LongPolling, []string{"Text", "Binary"}})
 	}
 	return offered
 }

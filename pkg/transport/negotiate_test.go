@@ -1,7 +1,9 @@
 package transport
 
 import (
+	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -13,7 +15,8 @@ import (
 
 func TestNegotiate(t *testing.T) {
 	s := newSite(t)
-	const transports = `"availableTransports":\[{"transport":"WebSockets","transferFormats":\["Text","Binary"\]}\]}`
+	const transports = `"availableTransports":\[{"transport":"WebSockets","transferFormats":\["Text","Binary"\]},` +
+		`{"transport":"ServerSentEvents","transferFormats":\["Text"\]},{"transport":"LongPolling","transferFormats":\["Text","Binary"\]}\]}`
 	v1 := `^{"negotiateVersion":1,"connectionId":"[-\w]{22}","connectionToken":"[-\w]{60,}",` + transports + `$`
 	v0 := `^{"negotiateVersion":0,"connectionId":"[-\w]{60,}",` + transports + `$`
 	notInteger := `^{"error":"The client requested a non-integer protocol version."}$`
@@ -116,24 +119,45 @@ func TestNegotiateRefused(t *testing.T) {
 	}
 }
 
+// bare is a ResponseWriter that can nothing but what it must.
+type bare struct{ http.ResponseWriter }
+
 func TestNegotiateOffersOnlyWhatItCan(t *testing.T) {
-	e := &Endpoint{Path: "/", Tokens: testTokens("n")}
 	tests := map[string]struct {
-		major int
-		want  int
+		transports []Kind
+		major      int
+		bare       bool
+		want       string
 	}{
-		"a response that cannot be hijacked":                           {1, 0},
-		"HTTP/2, beside which a WebSocket has a connection of its own": {2, 1},
+		"a response that cannot be hijacked": {nil, 1, false, "[ServerSentEvents LongPolling]"},
+		"nor flushed":                        {nil, 1, true, "[LongPolling]"},
+		"HTTP/2, beside which a WebSocket has a connection of its own": {nil, 2, false, "[WebSockets ServerSentEvents LongPolling]"},
+		"the order is ours":     {[]Kind{LongPolling, WebSockets}, 2, false, "[WebSockets LongPolling]"},
+		"one":                   {[]Kind{ServerSentEvents}, 2, false, "[ServerSentEvents]"},
+		"none that is possible": {[]Kind{WebSockets}, 1, false, "[]"},
 	}
 	for name, test := range tests {
-		w, r := httptest.NewRecorder(), httptest.NewRequest("POST", "/negotiate?negotiateVersion=1", nil)
+		e := &Endpoint{Path: "/", Tokens: testTokens("n"), Transports: test.transports}
+		recorder, r := httptest.NewRecorder(), httptest.NewRequest("POST", "/negotiate?negotiateVersion=1", nil)
 		r.ProtoMajor = test.major
-		e.ServeHTTP(w, r)
-		if n := len(regexp.MustCompile(`"WebSockets"`).FindAllString(w.Body.String(), -1)); n != test.want {
-			t.Errorf("%s: offered %d times in %s, want %d", name, n, w.Body, test.want)
+		var w http.ResponseWriter = recorder
+		if test.bare {
+			w = bare{w}
 		}
-		if !regexp.MustCompile(`"availableTransports":\[`).MatchString(w.Body.String()) {
-			t.Errorf("%s: %s has no list of transports", name, w.Body)
+		e.ServeHTTP(w, r)
+		var n negotiated
+		if err := json.Unmarshal(recorder.Body.Bytes(), &n); err != nil {
+			t.Fatal(err)
+		}
+		kinds := []string{}
+		for _, offered := range n.Transports {
+			kinds = append(kinds, offered.Kind)
+		}
+		if got := fmt.Sprint(kinds); got != test.want {
+			t.Errorf("%s: offered %s, want %s", name, got, test.want)
+		}
+		if !regexp.MustCompile(`"availableTransports":\[`).MatchString(recorder.Body.String()) {
+			t.Errorf("%s: %s has no list of transports", name, recorder.Body)
 		}
 	}
 }

@@ -149,8 +149,8 @@ var errSilent = &failure{"OperationCanceledException", "Client hasn't sent a mes
 var errVanished = errors.New("the client no longer answers")
 
 // look does what is due for one connection. The client's silence counts only once it has pinged, and only while we are not
-// ourselves at work on what it sent (SignalR). A client that never pings is asked with the transport's own ping,
-// and is gone when not even that is answered.
+// ourselves at work on what it sent (SignalR). A client that never pings is asked with the transport's own ping, if that has one,
+// and is gone when not even that is answered. One that polls shows itself by that, and is not pinged.
 func (b *heartbeat) look(c *Connection, now int64) {
 	l := &c.host.limits
 	if c.opened.Load() == 0 {
@@ -164,7 +164,8 @@ func (b *heartbeat) look(c *Connection, now int64) {
 		c.lastAck = now
 		c.acknowledge()
 	}
-	if l.KeepAlive <= 0 {
+	kind := c.link().Kind()
+	if l.KeepAlive <= 0 || kind == transport.LongPolling {
 		return
 	}
 	if now-c.lastPing.Load() < int64(l.KeepAlive) {
@@ -175,7 +176,7 @@ func (b *heartbeat) look(c *Connection, now int64) {
 	if c.session != nil && c.out.suspended() {
 		return // it has a timeout of its own
 	}
-	if l.ClientTimeout > 0 && silent > l.ClientTimeout+l.KeepAlive && !c.reading.Load() {
+	if kind == transport.WebSockets && l.ClientTimeout > 0 && silent > l.ClientTimeout+l.KeepAlive && !c.reading.Load() {
 		c.end(endVanished, errVanished)
 		return
 	}

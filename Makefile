@@ -20,7 +20,9 @@ help: ## List the commands
 .PHONY: run
 run: ## Start one node on :8080 with the demo page (ARGS="--listen :8000" for flags)
 	@scripts/fetch-demo-client
-	@exec go run ./cmd/node $(ARGS)
+	@mkdir -p bin
+	@go build -o bin/ ./cmd/node
+	@exec bin/node $(ARGS)
 
 .PHONY: cluster
 cluster: ## Start Redis and three nodes behind a round-robin proxy on :8080, until Ctrl-C

@@ -303,11 +303,14 @@ func (c *connection) frame(m *protocol.Message) []byte {
 // closeTimeout bounds how long a server that has said goodbye may take to end the link.
 const closeTimeout = 5 * time.Second
 
-// seeOff waits until the server, which has said goodbye, ends the link, so that it sees an orderly end.
+// seeOff ends the link in an orderly way with a server that has said goodbye: it waits for the client to go first.
 func (c *connection) seeOff(ctx context.Context, l link) {
-	timer := time.AfterFunc(closeTimeout, l.abort)
-	defer timer.Stop()
-	for ctx.Err() == nil {
+	ctx, cancel := context.WithTimeout(ctx, closeTimeout)
+	defer cancel()
+	var closing sync.WaitGroup
+	closing.Go(func() { l.close(ctx) })
+	defer closing.Wait()
+	for {
 		r, err := l.next()
 		if err != nil {
 			return

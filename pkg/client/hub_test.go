@@ -181,10 +181,7 @@ func serve(t testing.TB, o hub.Options, wrap func(http.Handler) http.Handler) *s
 	s.web = httptest.NewServer(handler)
 	s.url = s.web.URL + "/lab"
 	t.Cleanup(func() {
-		// Connections of a test that is over need not settle first.
-		ctx, cancel := context.WithCancel(context.Background())
-		cancel()
-		s.Shutdown(ctx)
+		cutOff(s.Server)
 		s.web.Close()
 	})
 	return s

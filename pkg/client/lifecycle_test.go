@@ -34,12 +34,15 @@ func newHubs(t testing.TB) *hub.Server {
 	if err := s.Map("/lab", lab{ended: make(chan error, 16)}); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithCancel(context.Background())
-		cancel()
-		s.Shutdown(ctx)
-	})
+	t.Cleanup(func() { cutOff(s) })
 	return s
+}
+
+// cutOff shuts a server down at once: connections of a test need not settle first.
+func cutOff(s *hub.Server) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	s.Shutdown(ctx)
 }
 
 func TestReconnect(t *testing.T) {
@@ -95,9 +98,7 @@ func TestReconnect(t *testing.T) {
 			go func() { pending <- c.Invoke(ctx, nil, "Hang") }()
 
 			at.set(unavailable)
-			now, cancel := context.WithCancel(ctx)
-			cancel()
-			first.Shutdown(now)
+			cutOff(first)
 			diff(t, "event", "reconnecting", next(t, events))
 			if err := next(t, pending); !errors.Is(err, client.ErrClosed) {
 				t.Errorf("an invocation under way: %v", err)
@@ -210,7 +211,7 @@ func TestStopWhileReconnecting(t *testing.T) {
 		Reconnect: client.ReconnectAfter(time.Hour),
 		Hooks:     client.Hooks{Reconnecting: func(error) { close(reconnecting) }},
 	})
-	go s.Shutdown(within(t))
+	cutOff(s.Server)
 	next(t, reconnecting)
 	diff(t, "state", client.Reconnecting, c.State())
 	if err := c.Send(within(t), "Nothing"); !errors.Is(err, client.ErrNotConnected) {
@@ -250,7 +251,7 @@ func TestGivingUp(t *testing.T) {
 		return 0, r.Attempt < 2
 	}})
 	at.set(unavailable)
-	go hubs.Shutdown(within(t))
+	cutOff(hubs)
 	next(t, c.Done())
 	diff(t, "attempts", []int{0, 1, 2}, attempts)
 	var status *client.StatusError

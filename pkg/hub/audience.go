@@ -77,13 +77,6 @@ func (a *audience) len() int {
 	return len(a.members)
 }
 
-// snapshot appends the members to dst.
-func (a *audience) snapshot(dst []*Connection) []*Connection {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return append(dst, a.members...)
-}
-
 // deliver queues m for every member but those excluded, and notes in w whose writers must be started.
 // It returns the number of members reached.
 func (a *audience) deliver(m *outgoing, excluded []string, w *wakeList) int {

@@ -53,7 +53,7 @@ type callKey struct{}
 
 var _ context.Context = (*Call)(nil)
 
-// Deadline, Done, Err and Value make a Call a context.Context.
+// Deadline is when the work must be done, for lifecycle methods and calls whose filters set one.
 func (c *Call) Deadline() (time.Time, bool) { return c.ctx.Deadline() }
 
 // Done is closed when the work shall stop; see Call.

@@ -24,7 +24,7 @@ func (results) M(c *hub.Call) (int, int, error) { return 0, 0, nil }
 
 type noError struct{}
 
-func (noError) M(c *hub.Call) (error, int) { return nil, 0 }
+func (noError) M(c *hub.Call) (int, string) { return 0, "" }
 
 type twins struct{}
 

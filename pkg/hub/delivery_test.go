@@ -90,8 +90,8 @@ func TestSlowClientCostsOnlyItself(t *testing.T) {
 // What a client asks for waits until there is room, however much it is.
 func TestRepliesWaitForRoom(t *testing.T) {
 	c := dial(t, start(t, &chat{}, hub.Options{Limits: hub.Limits{MaxQueue: 8 << 10, MaxMessageSize: 1 << 20}}))
-	const n = 300
-	text := strings.Repeat("x", 64<<10)
+	const n = 40 // ten times what the sockets' buffers hold
+	text := strings.Repeat("x", 256<<10)
 	go func() {
 		for range n {
 			c.post("Echo", text)

@@ -148,10 +148,10 @@ func (c *Connection) closeSession() {
 // it takes none.
 func (h *host) resumable(id string) (attach func(transport.Conn), known bool) {
 	c := h.connections.get(id)
-	if c == nil {
+	switch {
+	case c == nil || c.hasEnded():
 		return nil, false
-	}
-	if c.session == nil || c.hasEnded() {
+	case c.session == nil:
 		return nil, true
 	}
 	return c.attach, true

@@ -93,7 +93,8 @@ func TestStatefulReconnectEnds(t *testing.T) {
 	if reason := <-gone; reason == nil {
 		t.Error("a connection that did not come back left without a reason")
 	}
-	for c.reopen() != 404 { // until it has left altogether
+	if status := c.reopen(); status != 404 {
+		t.Errorf("too late: status %d", status)
 	}
 	c = dial(t, url, stateful) // claims to have sent what never came
 	c.send(`{"type":9,"sequenceId":2}`)
@@ -104,7 +105,8 @@ func TestStatefulReconnectEnds(t *testing.T) {
 	c = dial(t, url, stateful) // is aborted
 	c.post("Abort")
 	<-gone
-	for c.reopen() != 404 {
+	if status := c.reopen(); status != 404 {
+		t.Errorf("after an abort: status %d", status)
 	}
 	c = dial(t, url, stateful, func(d *dialing) { d.version = 1 }) // changed its mind in the handshake
 	if status := c.reopen(); status != 204 {

@@ -141,14 +141,18 @@ func (e *Endpoint) resume(w http.ResponseWriter, r *http.Request, id string) boo
 	if err != nil || !token.Stateful {
 		return false
 	}
-	if s, _ := e.claims.find(token.key); s != nil {
+	s, open := e.claims.find(token.key)
+	if s != nil {
 		return false // it fell down to another transport, which cannot be changed
 	}
 	attach, known := e.Resume(token.ID)
 	switch {
+	case !known && open:
+		// It has ended, though its socket has not closed yet. Such a client tries again without end unless it is told so.
+		e.refuseSocket(w, RefusedUnknown)
 	case !known:
 		return false
-	case attach == nil: // it is ending, or its handshake asked for no more than version 1
+	case attach == nil: // its handshake asked for no more than version 1
 		e.refused(RefusedUsed)
 		reply(w, http.StatusNoContent, textPlain, "")
 	default:

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"bufio"
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"io"
@@ -9,10 +10,13 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/coder/websocket"
+	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 )
 
@@ -39,6 +43,12 @@ type site struct {
 
 func newSite(t testing.TB, change ...func(*Endpoint)) *site {
 	t.Helper()
+	return newSiteOn(t, (*httptest.Server).Start, change...)
+}
+
+// newSiteOn is a site whose server is started by start, which may change it first.
+func newSiteOn(t testing.TB, start func(*httptest.Server), change ...func(*Endpoint)) *site {
+	t.Helper()
 	s := &site{
 		accepted: make(chan Conn, 100), requests: make(chan *Request, 100),
 		results: make(chan string, 100), refusals: make(chan string, 100),
@@ -55,17 +65,19 @@ func newSite(t testing.TB, change ...func(*Endpoint)) *site {
 	for _, f := range change {
 		f(s.Endpoint)
 	}
-	s.server = httptest.NewServer(s.Endpoint)
+	s.server = httptest.NewUnstartedServer(s.Endpoint)
+	start(s.server)
 	t.Cleanup(func() {
-		s.server.Close()
 		for {
 			select {
 			case c := <-s.accepted:
 				c.Abort()
+				continue
 			default:
-				return
 			}
+			break
 		}
+		s.server.Close()
 	})
 	return s
 }
@@ -237,6 +249,151 @@ func nextText(t testing.TB, c Conn) string {
 func isID(s string) bool {
 	b, err := base64.RawURLEncoding.DecodeString(s)
 	return err == nil && len(b) == 16
+}
+
+// pipes is a listener in memory, for tests with faked time. Without changes the server on it has timeouts that must do no harm.
+type pipes struct {
+	conns  chan net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.conns:
+		return c, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pipes) Close() error   { p.once.Do(func() { close(p.closed) }); return nil }
+func (p *pipes) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)} }
+
+func (p *pipes) dial(context.Context, string, string) (net.Conn, error) {
+	ours, theirs := net.Pipe()
+	select {
+	case p.conns <- theirs:
+		return ours, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+// inBubble runs f with faked time against a site in memory, over HTTP/1 and over HTTP/2. The server's own timeouts are short:
+// they must do no harm.
+func inBubble(t *testing.T, f func(t *testing.T, s *site), change ...func(*Endpoint)) {
+	for _, version := range []string{"HTTP/1", "HTTP/2"} {
+		t.Run(version, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				memory := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
+				var protocols http.Protocols
+				protocols.SetHTTP1(version == "HTTP/1")
+				protocols.SetUnencryptedHTTP2(version == "HTTP/2")
+				s := newSiteOn(t, func(server *httptest.Server) {
+					_ = server.Listener.Close()
+					server.Listener = memory
+					server.Config.ReadTimeout, server.Config.WriteTimeout = 2*time.Second, 3*time.Second
+					server.Config.Protocols = &protocols
+					server.Start()
+				}, change...)
+				s.server.Client().Transport = &http.Transport{DialContext: memory.dial, Protocols: &protocols}
+				t.Cleanup(s.server.Client().CloseIdleConnections)
+				f(t, s)
+			})
+		})
+	}
+}
+
+// future is a request under way.
+type future struct {
+	answer chan answer
+	cancel context.CancelFunc
+}
+
+// start sends a request whose answer takes time.
+func (s *site) start(t testing.TB, method, target string, body io.Reader) future {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	r, err := http.NewRequestWithContext(ctx, method, s.server.URL+target, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := future{make(chan answer, 1), cancel}
+	go func() {
+		response, err := s.server.Client().Do(r)
+		if err != nil {
+			f.answer <- answer{Body: "failed: " + err.Error()}
+			return
+		}
+		defer func() { _ = response.Body.Close() }()
+		b, err := io.ReadAll(response.Body)
+		if err != nil {
+			b = append(b, " failed: "+err.Error()...)
+		}
+		f.answer <- answer{response.StatusCode, response.Header.Get("Content-Type"), string(b)}
+	}()
+	t.Cleanup(cancel)
+	return f
+}
+
+// expect waits for the answer.
+func (f future) expect(t testing.TB, what string, want answer) {
+	t.Helper()
+	if diff := cmp.Diff(want, <-f.answer); diff != "" {
+		t.Errorf("%s: %s", what, diff)
+	}
+}
+
+// post sends a body and expects it to be accepted.
+func (s *site) post(t testing.TB, token, body string) {
+	t.Helper()
+	s.start(t, "POST", "/chat?id="+token, strings.NewReader(body)).expect(t, "POST", answer{200, "text/plain", ""})
+}
+
+// The answers to polls, and to whoever comes too late.
+var (
+	answerOpened  = answer{200, "application/octet-stream", ""}
+	answerNothing = answer{200, "text/plain", ""}
+	answerOver    = answer{204, "text/plain", ""}
+	answerUnknown = answer{404, "text/plain", "No Connection with that ID"}
+)
+
+func answerData(body string) answer { return answer{200, "application/octet-stream", body} }
+
+// polling opens a connection over long polling.
+func (s *site) polling(t testing.TB) (url, token string, conn Conn) {
+	t.Helper()
+	token, _ = s.token(t)
+	url = "/chat?id=" + token
+	s.start(t, "GET", url, nil).expect(t, "the first poll", answerOpened)
+	return url, token, s.conn(t)
+}
+
+// write is Write on a goroutine of its own.
+func write(conn Conn, texts ...string) <-chan error {
+	frames := make([]*Frame, len(texts))
+	for i, s := range texts {
+		frames[i] = text(s)
+	}
+	done := make(chan error, 1)
+	go func() { done <- conn.Write(frames) }()
+	return done
+}
+
+// next is Next, and the reading of all that it returns, on a goroutine of its own.
+func next(conn Conn) <-chan string {
+	got := make(chan string, 1)
+	go func() {
+		r, err := conn.Next()
+		if err != nil {
+			got <- "error: " + err.Error()
+			return
+		}
+		b, _ := io.ReadAll(r)
+		got <- string(b)
+	}()
+	return got
 }
 
 // events opens a connection over Server-Sent Events, and returns what comes of it behind the first comment.

@@ -253,13 +253,17 @@ type setting struct {
 	bridged   bool // the server of the hubs does not serve it: a bridge does
 }
 
-// settings are what every conversation is held over. MessagePack comes in with a line for each transport that carries it, once
-// hubs speak it.
+// settings are what every conversation is held over.
 func settings() []setting {
 	return []setting{
 		{"WebSockets/json", client.WebSockets, protocol.JSON, false},
-		{"ServerSentEvents/json", client.ServerSentEvents, protocol.JSON, true},
-		{"LongPolling/json", client.LongPolling, protocol.JSON, true},
+		{"WebSockets/messagepack", client.WebSockets, protocol.MessagePack, false},
+		{"ServerSentEvents/json", client.ServerSentEvents, protocol.JSON, false},
+		{"ServerSentEvents/json/bridged", client.ServerSentEvents, protocol.JSON, true},
+		{"LongPolling/json", client.LongPolling, protocol.JSON, false},
+		{"LongPolling/messagepack", client.LongPolling, protocol.MessagePack, false},
+		{"LongPolling/json/bridged", client.LongPolling, protocol.JSON, true},
+		{"LongPolling/messagepack/bridged", client.LongPolling, protocol.MessagePack, true},
 	}
 }
 

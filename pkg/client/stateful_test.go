@@ -1,14 +1,19 @@
 package client_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/hubfleet/hubfleet/pkg/client"
+	"github.com/hubfleet/hubfleet/pkg/hub"
+	"github.com/hubfleet/hubfleet/pkg/protocol"
 )
 
 func sequence(n int) string { return fmt.Sprintf(`{"type":9,"sequenceId":%d}`, n) }
@@ -216,4 +221,99 @@ func TestStatefulNotGranted(t *testing.T) {
 			t.Errorf("it ended with %v", err)
 		}
 	}))
+}
+
+// cutter opens connections that it can cut.
+type cutter struct {
+	mu    sync.Mutex
+	conns []net.Conn
+	cuts  int // of connections that were still there
+}
+
+func (c *cutter) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, network, address)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.conns = append(c.conns, conn)
+	return conn, err
+}
+
+func (c *cutter) cut() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, conn := range c.conns {
+		if conn.Close() == nil {
+			c.cuts++
+		}
+	}
+	c.conns = nil
+}
+
+// ledger is a hub that takes down numbers.
+type ledger struct{ numbers chan int }
+
+func (l ledger) Note(_ *hub.Call, n int) { l.numbers <- n }
+
+// With our server: the connection is cut again and again while both sides send numbered messages.
+func TestResumeOnHub(t *testing.T) {
+	const total, interval = 600, 100
+	for _, codec := range []protocol.Codec{protocol.JSON, protocol.MessagePack} {
+		t.Run(codec.Name(), func(t *testing.T) {
+			book := ledger{make(chan int, total)}
+			s := serve(t, hub.Options{}, nil)
+			if err := s.Map("/ledger", book); err != nil {
+				t.Fatal(err)
+			}
+			var line cutter
+			transport := &http.Transport{DialContext: line.dial}
+			t.Cleanup(transport.CloseIdleConnections)
+			o := stateful(t)
+			o.Codec, o.HTTPClient = codec, &http.Client{Transport: transport}
+			c := prepare(t, s.web.URL+"/ledger", o)
+			heard := make(chan int, total)
+			c.On("Number", func(n int) {
+				heard <- n
+				if n%interval == interval/2 {
+					line.cut()
+				}
+			})
+			ctx := within(t)
+			if err := c.Start(ctx); err != nil {
+				t.Fatal(err)
+			}
+			id := c.ConnectionID()
+			for first := 0; first < total; first += interval {
+				var senders sync.WaitGroup
+				senders.Go(func() {
+					for n := first; n < first+interval; n++ {
+						if err := s.Hub("/ledger").Clients().All().Send(ctx, "Number", n); err != nil {
+							t.Error(err)
+						}
+					}
+				})
+				senders.Go(func() {
+					for n := first; n < first+interval; n++ {
+						if err := c.Send(ctx, "Note", n); err != nil {
+							t.Error(err)
+						}
+					}
+				})
+				for want := first; want < first+interval; want++ {
+					if n := next(t, heard); n != want {
+						t.Fatalf("the client heard %d, not %d", n, want)
+					}
+				}
+				for want := first; want < first+interval; want++ {
+					if n := next(t, book.numbers); n != want {
+						t.Fatalf("the server heard %d, not %d", n, want)
+					}
+				}
+				senders.Wait()
+			}
+			diff(t, "id", id, c.ConnectionID())
+			if line.cuts < total/interval {
+				t.Errorf("the connection was cut %d times", line.cuts)
+			}
+		})
+	}
 }

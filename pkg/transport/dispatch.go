@@ -107,7 +107,7 @@ func (e *Endpoint) serveWebSocket(w http.ResponseWriter, r *http.Request, identi
 		e.serveUnnegotiated(w, r, identity)
 		return
 	}
-	if e.resume(w, r, id) {
+	if e.resume(w, r, identity, id) {
 		return
 	}
 	token, err := e.Tokens.Parse(e.Path, id)
@@ -133,7 +133,7 @@ func (e *Endpoint) serveWebSocket(w http.ResponseWriter, r *http.Request, identi
 }
 
 // resume gives a connection that is here another WebSocket. It returns false when there is no such connection.
-func (e *Endpoint) resume(w http.ResponseWriter, r *http.Request, id string) bool {
+func (e *Endpoint) resume(w http.ResponseWriter, r *http.Request, identity any, id string) bool {
 	if e.Resume == nil {
 		return false
 	}
@@ -145,7 +145,7 @@ func (e *Endpoint) resume(w http.ResponseWriter, r *http.Request, id string) boo
 	if s != nil {
 		return false // it fell down to another transport, which cannot be changed
 	}
-	attach, known := e.Resume(token.ID)
+	attach, owner, known := e.Resume(token.ID)
 	switch {
 	case !known && open:
 		// It has ended, though its socket has not closed yet. Such a client tries again without end unless it is told so.
@@ -155,6 +155,9 @@ func (e *Endpoint) resume(w http.ResponseWriter, r *http.Request, id string) boo
 	case attach == nil: // its handshake asked for no more than version 1
 		e.refused(RefusedUsed)
 		reply(w, http.StatusNoContent, textPlain, "")
+	case e.SameUser != nil && !e.SameUser(identity, owner):
+		e.refused(ResultForbidden)
+		reply(w, http.StatusForbidden, "", "")
 	default:
 		e.open(w, r, token.ID, func() {}, attach)
 	}

@@ -38,17 +38,20 @@ type Endpoint struct {
 	// and returns. Required.
 	Accept func(c Conn, r *Request)
 	// Resume says what takes over another WebSocket of a connection with this id: attach, which must not block, and must end the
-	// Conn by its Close or Abort. With known true and a nil attach the connection is here but takes none. Nil means that
-	// negotiate grants no stateful reconnect.
-	Resume func(id string) (attach func(Conn), known bool)
-	// SameUser says whether two results of Authenticate stand for the same user. The requests of one connection over Server-Sent
-	// Events or long polling must all be of one user; who is another one is refused with 403. That they know the connection's token is
+	// Conn by its Close or Abort; and what Authenticate had returned for the connection. With known true and a nil attach the
+	// connection is here but takes none. Nil means that negotiate grants no stateful reconnect.
+	Resume func(id string) (attach func(Conn), identity any, known bool)
+	// SameUser says whether two results of Authenticate stand for the same user. The requests of one connection must all be of one
+	// user; who is another one is refused with 403. That they know the connection's token is
 	// proof enough when it is nil.
 	SameUser func(a, b any) bool
 	// Forward hands a request over Server-Sent Events or long polling to the node that minted its token, on which its connection
 	// lives; it is called only for nodes other than this one, before CORS, origin and Authenticate, which are that node's business.
 	// It returns false if it has not answered; the request is then refused like one with an unknown token, as it is when Forward is nil.
 	Forward func(w http.ResponseWriter, r *http.Request, node string) (handled bool)
+	// Redirect sends a client that negotiates somewhere else: to a url, for which it gets an access token if that is not empty. With
+	// an empty url it stays. Nil means that all stay.
+	Redirect func(r *http.Request) (url, accessToken string)
 	// Ready says why no new client can be served yet (answered with 503 and Retry-After, but not told to the client); nil
 	// error or nil func: they can be.
 	// It is asked on negotiate, and by a WebSocket that comes without negotiation. A token is served whatever it says:
@@ -83,9 +86,10 @@ type Hooks struct {
 	Refused func(reason string)
 }
 
-// The results of negotiate, and (all but ResultOK) reasons for refusing a transport request. A closed set, fit for a metric's label.
+// The results of negotiate, and (all but the first two) reasons for refusing a transport request. A closed set, fit for a metric's label.
 const (
 	ResultOK           = "ok"
+	ResultRedirected   = "redirected"    // told to negotiate elsewhere
 	ResultUnauthorized = "unauthorized"  // 401
 	ResultForbidden    = "forbidden"     // 403: by Authenticate, or by the origin on negotiate
 	ResultUnavailable  = "unavailable"   // not ready
@@ -100,7 +104,7 @@ const (
 )
 
 // NegotiateResults are all that Hooks.Negotiated is called with.
-var NegotiateResults = []string{ResultOK, ResultUnauthorized, ResultForbidden, ResultUnavailable, ResultBadRequest}
+var NegotiateResults = []string{ResultOK, ResultRedirected, ResultUnauthorized, ResultForbidden, ResultUnavailable, ResultBadRequest}
 
 // RefusalReasons are all that Hooks.Refused is called with.
 var RefusalReasons = []string{ResultUnauthorized, ResultForbidden, ResultUnavailable, ResultBadRequest, RefusedOrigin, RefusedNoTransport,

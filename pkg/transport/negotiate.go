@@ -31,6 +31,9 @@ func (e *Endpoint) serveNegotiate(w http.ResponseWriter, r *http.Request) {
 		writeNegotiation(w, negotiation{Error: complaint})
 		return
 	}
+	if e.redirect(w, r, version) {
+		return
+	}
 	answer := negotiation{Version: &version, Transports: e.offer(w, r)}
 	var err error
 	if version == 0 {
@@ -53,6 +56,8 @@ func (e *Endpoint) serveNegotiate(w http.ResponseWriter, r *http.Request) {
 type negotiation struct {
 	Stateful   bool          `json:"useStatefulReconnect,omitempty"`
 	Version    *int          `json:"negotiateVersion,omitempty"`
+	URL        string        `json:"url,omitempty"`
+	Access     string        `json:"accessToken,omitempty"`
 	ID         string        `json:"connectionId,omitempty"`
 	Token      string        `json:"connectionToken,omitempty"`
 	Transports []offeredKind `json:"availableTransports,omitzero"`
@@ -78,6 +83,20 @@ func (e *Endpoint) offer(w http.ResponseWriter, r *http.Request) []offeredKind {
 		offered = append(offered, offeredKind{LongPolling, []string{"Text", "Binary"}})
 	}
 	return offered
+}
+
+// redirect sends the client to negotiate elsewhere, if that is where it belongs.
+func (e *Endpoint) redirect(w http.ResponseWriter, r *http.Request, version int) bool {
+	if e.Redirect == nil {
+		return false
+	}
+	url, token := e.Redirect(r)
+	if url == "" {
+		return false
+	}
+	e.negotiated(ResultRedirected)
+	writeNegotiation(w, negotiation{Version: &version, URL: url, Access: token, Transports: []offeredKind{}})
+	return true
 }
 
 // wantsStateful says whether the client asks for stateful reconnect, in the spelling of .NET's booleans.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"sync"
@@ -44,10 +45,18 @@ func (r *response) send(write func(w io.Writer) error) error {
 	switch {
 	case err == nil, errors.Is(err, http.ErrNotSupported): // then it goes out when the handler returns
 		return nil
-	case r.timeout > 0 && time.Since(began) >= r.timeout && !errors.Is(err, os.ErrDeadlineExceeded):
-		return fmt.Errorf("%w: %w", os.ErrDeadlineExceeded, err) // HTTP/2 has words of its own for it
+	case r.timeout > 0 && time.Since(began) >= r.timeout: // HTTP/2 has words of its own for it
+		return fmt.Errorf("transport: the client did not take what it was sent within %v: %w (%w)", r.timeout, os.ErrDeadlineExceeded, err)
+	case r.aborted():
+		return net.ErrClosed
 	}
-	return err
+	return fmt.Errorf("transport: writing to the client: %w", err)
+}
+
+func (r *response) aborted() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.cut
 }
 
 // limit bounds what is written from now on; zero or less, not at all.

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"time"
 )
 
 // eventStream is a Conn over Server-Sent Events. What the client sends comes in POST requests. It lives on the goroutine of the GET
@@ -14,6 +15,7 @@ type eventStream struct {
 	*session
 	response *response
 	done     chan struct{} // closed: the response shall end
+	left     chan struct{} // closed: it has, as far as it is up to us
 
 	ending  sync.Once  // Close or Abort was called, or the client has gone
 	writing sync.Mutex // held while an event is written
@@ -30,7 +32,9 @@ func (e *Endpoint) serveEvents(w http.ResponseWriter, r *http.Request, identity 
 		session:  s,
 		response: newResponse(w, orDefault(e.SendTimeout, DefaultSendTimeout)),
 		done:     make(chan struct{}),
+		left:     make(chan struct{}),
 	}
+	defer close(c.left)
 	defer c.response.finish()
 	if err := c.response.send(openEvents(w)); err != nil {
 		c.stop(err, true)
@@ -39,14 +43,13 @@ func (e *Endpoint) serveEvents(w http.ResponseWriter, r *http.Request, identity 
 	e.Accept(c, newRequest(r, identity))
 	select {
 	case <-r.Context().Done():
-		// This is how such a client closes: there is no other way.
 		c.response.abort()
-		c.stop(io.EOF, false)
 	case <-c.done:
 	}
-	c.writing.Lock() // waits for a write under way
+	c.writing.Lock() // behind a write under way, which knows better what happened
 	defer c.writing.Unlock()
 	c.closed = true
+	c.stop(io.EOF, false) // this is how such a client closes: there is no other way
 }
 
 // openEvents begins the response. Its first bytes are a comment, which makes every browser say that the stream is open.
@@ -97,6 +100,14 @@ func (c *eventStream) Close(error) {
 	c.writing.Unlock()
 	c.in.end(net.ErrClosed, true)
 	c.stop(net.ErrClosed, true)
+	if d := orDefault(c.endpoint.CloseTimeout, DefaultCloseTimeout); d > 0 {
+		timeout := time.NewTimer(d)
+		defer timeout.Stop()
+		select {
+		case <-c.left:
+		case <-timeout.C: // whoever called it keeps Accept from returning
+		}
+	}
 }
 
 // Abort ends the response without a proper end.

@@ -148,8 +148,7 @@ func (binary) Binary() bool { return true }
 func TestRedirect(t *testing.T) {
 	s := serve(t, hub.Options{Authenticate: byToken}, nil)
 	hops := 0
-	var web *httptest.Server
-	web = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Query().Get("negotiateVersion") != "1" {
 			t.Errorf("%s", r.URL)
 		}

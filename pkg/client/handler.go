@@ -86,7 +86,12 @@ func newHandler(fn any) (*handler, error) {
 	return h, nil
 }
 
-var errArguments = errors.New("Client failed to parse argument(s).") //nolint // the text of the official clients
+// The texts of what clients answer are those of the official ones.
+var (
+	errArguments = errors.New("Client failed to parse argument(s).")
+	errNoResult  = errors.New("Client didn't provide a result.")
+	errTwoResult = errors.New("Client provided multiple results.")
+)
 
 // call decodes the arguments and calls the function.
 func (h *handler) call(ctx context.Context, codec protocol.Codec, args [][]byte) (result any, err error) {
@@ -141,11 +146,6 @@ func (c *connection) invoked(ctx context.Context, m *protocol.Message, size int)
 	}
 	return err
 }
-
-var (
-	errNoResult  = errors.New("Client didn't provide a result.")   //nolint // the text of the official clients
-	errTwoResult = errors.New("Client provided multiple results.") //nolint // so is this
-)
 
 // run calls the handlers of a method, and answers if the server waits for that.
 func (c *connection) run(id, target string, encoded []byte) {

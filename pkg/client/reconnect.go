@@ -15,7 +15,8 @@ func (c *Client) reconnect(reason error) (*connection, error) {
 	}
 	c.o.Logger.Warn("connection lost, reconnecting", "error", reason)
 	if hook := c.o.Hooks.Reconnecting; hook != nil {
-		c.tasks.push(func() { hook(reason) })
+		lost := reason // which changes with each attempt
+		c.tasks.push(func() { hook(lost) })
 	}
 	start := time.Now()
 	for attempt := 0; ; attempt++ {

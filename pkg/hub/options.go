@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/hubfleet/hubfleet/pkg/protocol"
+	"github.com/hubfleet/hubfleet/pkg/transport"
 )
 
 // The defaults of Limits. The times and the message size are those of ASP.NET Core SignalR.
@@ -72,6 +73,12 @@ type HubOptions struct {
 	// Name is the hub's name on the backplane and in logs. Nodes share a hub when its name is the same on all of them; for a
 	// cluster with ASP.NET Core nodes it is the full .NET type name. Empty means the name of the Go type.
 	Name string
+
+	// Transports are those that clients may use. None means all: WebSockets, Server-Sent Events and long polling.
+	Transports []transport.Kind
+	// Redirect sends a client that negotiates somewhere else: to a URL, with an access token for it if that is not empty. With an empty
+	// URL it stays. Nil means that all stay.
+	Redirect func(r *http.Request) (url, accessToken string)
 
 	// Admit says whether a user may connect to the hub at all; who may not is refused with 401 when anonymous, else with 403.
 	// Nil admits everyone.

@@ -146,13 +146,13 @@ func (c *Connection) closeSession() {
 
 // resumable says what to hand a new socket of a connection to; known is false when there is no such connection here, and attach nil when
 // it takes none.
-func (h *host) resumable(id string) (attach func(transport.Conn), known bool) {
+func (h *host) resumable(id string) (attach func(transport.Conn), identity any, known bool) {
 	c := h.connections.get(id)
 	switch {
 	case c == nil || c.hasEnded():
-		return nil, false
+		return nil, nil, false
 	case c.session == nil:
-		return nil, true
+		return nil, nil, true
 	}
-	return c.attach, true
+	return c.attach, c.identity, true
 }

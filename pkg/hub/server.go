@@ -169,7 +169,7 @@ func (s *Server) newHost(path string, value any, o HubOptions) (*host, error) {
 	if s.options.Hooks != nil {
 		h.hooks = s.options.Hooks(h.name, h.methodNames())
 	}
-	h.endpoint = s.newEndpoint(h, o.Admit)
+	h.endpoint = s.newEndpoint(h, o)
 	return h, nil
 }
 
@@ -196,7 +196,7 @@ func (h *host) methodNames() []string {
 	return names
 }
 
-func (s *Server) newEndpoint(h *host, admit func(Identity) bool) *transport.Endpoint {
+func (s *Server) newEndpoint(h *host, o HubOptions) *transport.Endpoint {
 	e := &transport.Endpoint{
 		Path:           h.path,
 		Tokens:         s.tokens,
@@ -204,7 +204,12 @@ func (s *Server) newEndpoint(h *host, admit func(Identity) bool) *transport.Endp
 		Ready:          s.ready,
 		AllowedOrigins: s.options.AllowedOrigins,
 		SendTimeout:    h.limits.SendTimeout,
-		Hooks:          transport.Hooks{Negotiated: h.hooks.Negotiated, Refused: h.hooks.Refused},
+
+		Transports:        o.Transports,
+		DisconnectTimeout: h.limits.DisconnectTimeout,
+		Redirect:          o.Redirect,
+
+		Hooks: transport.Hooks{Negotiated: h.hooks.Negotiated, Refused: h.hooks.Refused},
 	}
 	if h.limits.ReplayBuffer > 0 {
 		e.Resume = h.resumable
@@ -212,11 +217,15 @@ func (s *Server) newEndpoint(h *host, admit func(Identity) bool) *transport.Endp
 	if s.options.Cluster != nil {
 		e.Claim = s.options.Cluster.Claim
 	}
-	if s.options.Authenticate != nil || admit != nil {
-		e.Authenticate = func(r *http.Request) (any, error) { return s.identify(r, admit) }
+	if s.options.Authenticate != nil || o.Admit != nil {
+		e.Authenticate = func(r *http.Request) (any, error) { return s.identify(r, o.Admit) }
+		e.SameUser = sameUser
 	}
 	return e
 }
+
+// sameUser compares two results of identify.
+func sameUser(a, b any) bool { return a.(Identity).UserID == b.(Identity).UserID }
 
 var errAnonymous = errors.New("hub: this hub is not for anonymous clients")
 

@@ -3,7 +3,6 @@ package cluster
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"time"
 
@@ -20,7 +19,7 @@ func (c *Redis) Claim(ctx context.Context, id string) (bool, error) {
 	if state := c.State(); state.Err != nil {
 		return false, fmt.Errorf("%w: %w", ErrUnavailable, state.Err)
 	}
-	mine := c.nodeID + " " + rand.Text()
+	mine := claimOf(c.nodeID, rand.Text())
 	var err error
 	for range claimAttempts {
 		var ok bool
@@ -31,11 +30,16 @@ func (c *Redis) Claim(ctx context.Context, id string) (bool, error) {
 			break
 		}
 	}
+	return false, c.failed(err)
+}
+
+// failed makes Run find out whether Redis is away altogether.
+func (c *Redis) failed(err error) error {
 	select {
-	case c.kick <- struct{}{}: // find out whether Redis is away altogether
+	case c.kick <- struct{}{}:
 	default:
 	}
-	return false, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
 
 // claim writes mine unless something is there, and reads what is there. Reading makes the attempt repeatable: when the
@@ -43,17 +47,22 @@ func (c *Redis) Claim(ctx context.Context, id string) (bool, error) {
 func (c *Redis) claim(ctx context.Context, id, mine string) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout/claimAttempts)
 	defer cancel()
-	key := c.prefix + "tok:" + id
+	key := c.claimKey(id)
 	pipe := c.client.Pipeline()
 	pipe.Process(ctx, redis.NewStatusCmd(ctx, "set", key, mine, "ex", int(claimLifetime/time.Second), "nx"))
 	held := pipe.Get(ctx, key)
-	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
+	// A SET that NX forbids answers nil, which is no failure; what counts is what is there afterwards.
+	if err := exec(ctx, pipe); err != nil {
 		return false, err
 	}
-	// A SET that NX forbids answers nil, which is no failure; what counts is what is there afterwards.
 	text, err := held.Result()
 	if err != nil {
 		return false, err
 	}
 	return text == mine, nil
 }
+
+func (c *Redis) claimKey(id string) string { return c.prefix + "tok:" + id }
+
+// claimOf is what a claim holds: whose it is, and a mark that tells one claim from another.
+func claimOf(nodeID, mark string) string { return nodeID + " " + mark }

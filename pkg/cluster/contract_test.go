@@ -2,7 +2,10 @@ package cluster_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"iter"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -16,6 +19,10 @@ type node interface {
 	NodeID() string
 	Secret() ([]byte, error)
 	Claim(ctx context.Context, id string) (bool, error)
+	Hold(ctx context.Context, ids iter.Seq[string]) error
+	Holder(ctx context.Context, id string) (string, error)
+	Announce(info cluster.NodeInfo)
+	Address(ctx context.Context, nodeID string) (string, error)
 }
 
 // TestContract holds both kinds of cluster to the same promises.
@@ -78,5 +85,38 @@ func contract(t *testing.T, join func(*testing.T) node) {
 				t.Errorf("%q: %v, %v", id, ok, err)
 			}
 		}
+	})
+	t.Run("whoever claimed an id first holds it", func(t *testing.T) {
+		a, b := join(t), join(t)
+		if _, err := b.Holder(t.Context(), "nobody's"); !errors.Is(err, cluster.ErrNotHeld) {
+			t.Errorf("Holder of an id that was never used: %v", err)
+		}
+		_, _ = a.Claim(t.Context(), "held")
+		_, _ = b.Claim(t.Context(), "held")
+		for _, n := range []node{a, b} {
+			if holder, err := n.Holder(t.Context(), "held"); holder != a.NodeID() || err != nil {
+				t.Errorf("Holder: %q, %v; want %q", holder, err, a.NodeID())
+			}
+		}
+		if err := b.Hold(t.Context(), slices.Values([]string{"lost", "and found"})); err != nil {
+			t.Fatal(err)
+		}
+		if holder, err := a.Holder(t.Context(), "lost"); holder != b.NodeID() || err != nil {
+			t.Errorf("Holder: %q, %v; want %q", holder, err, b.NodeID())
+		}
+		if ok, err := a.Claim(t.Context(), "lost"); ok || err != nil {
+			t.Errorf("what is held can be claimed: %v, %v", ok, err)
+		}
+	})
+	t.Run("nodes find each other", func(t *testing.T) {
+		a, b := join(t), join(t)
+		if _, err := a.Address(t.Context(), "nobody"); !errors.Is(err, cluster.ErrNodeGone) {
+			t.Errorf("Address of a node that never was: %v", err)
+		}
+		b.Announce(cluster.NodeInfo{Address: "http://b"})
+		eventually(t, "found", func() bool {
+			address, err := a.Address(t.Context(), b.NodeID())
+			return address == "http://b" && err == nil
+		})
 	})
 }

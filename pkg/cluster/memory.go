@@ -2,6 +2,8 @@ package cluster
 
 import (
 	"context"
+	"fmt"
+	"iter"
 	"sync"
 	"time"
 )
@@ -11,14 +13,15 @@ type Memory struct {
 	secret []byte
 
 	mu     sync.Mutex
-	used   map[string]struct{} // ids used since turned
-	before map[string]struct{} // ids used in the claimLifetime before that
+	nodes  map[string]string // addresses by node id
+	used   map[string]string // ids used or held since turned, with the node that has them
+	before map[string]string // those of the claimLifetime before that
 	turned time.Time
 }
 
 // NewMemory makes an empty cluster with a secret of its own.
 func NewMemory() *Memory {
-	return &Memory{secret: newSecret(), used: make(map[string]struct{}), turned: time.Now()}
+	return &Memory{secret: newSecret(), nodes: make(map[string]string), used: make(map[string]string), turned: time.Now()}
 }
 
 // Node adds a node under a name of its own.
@@ -26,25 +29,20 @@ func (m *Memory) Node() *MemoryNode {
 	return &MemoryNode{memory: m, id: NewNodeName()}
 }
 
-// claim records an id and says whether it was new. Ids are forgotten between one and two lifetimes later, a whole
-// map at a time, which costs nothing per id.
-func (m *Memory) claim(id string) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+// holder is the node that has an id, if any. m.mu must be held. Ids are forgotten between one and two lifetimes later, a
+// whole map at a time, which costs nothing per id.
+func (m *Memory) holder(id string) (nodeID string, found bool) {
 	if since := time.Since(m.turned); since > claimLifetime {
 		m.before = m.used
 		if since > 2*claimLifetime {
 			m.before = nil
 		}
-		m.used, m.turned = make(map[string]struct{}), time.Now()
+		m.used, m.turned = make(map[string]string), time.Now()
 	}
-	_, now := m.used[id]
-	_, before := m.before[id]
-	if now || before {
-		return false
+	if nodeID, found = m.used[id]; !found {
+		nodeID, found = m.before[id]
 	}
-	m.used[id] = struct{}{}
-	return true
+	return nodeID, found
 }
 
 // MemoryNode is one node of a Memory. It is safe for concurrent use.
@@ -61,5 +59,58 @@ func (n *MemoryNode) Secret() ([]byte, error) { return n.memory.secret, nil }
 
 // Claim records the first use of a connection id; it says false when the id was used before. It never fails.
 func (n *MemoryNode) Claim(_ context.Context, id string) (bool, error) {
-	return n.memory.claim(id), nil
+	n.memory.mu.Lock()
+	defer n.memory.mu.Unlock()
+	if _, used := n.memory.holder(id); used {
+		return false, nil
+	}
+	n.memory.used[id] = n.id
+	return true, nil
+}
+
+// Hold says that this node still has these connections; see [Redis.Hold]. It never fails.
+func (n *MemoryNode) Hold(_ context.Context, ids iter.Seq[string]) error {
+	for id := range ids {
+		n.memory.mu.Lock()
+		n.memory.holder(id) // forgets what is due first
+		n.memory.used[id] = n.id
+		n.memory.mu.Unlock()
+	}
+	return nil
+}
+
+// Holder finds the node that has a connection; see [Redis.Holder].
+func (n *MemoryNode) Holder(_ context.Context, id string) (nodeID string, err error) {
+	n.memory.mu.Lock()
+	defer n.memory.mu.Unlock()
+	nodeID, found := n.memory.holder(id)
+	if !found {
+		return "", ErrNotHeld
+	}
+	return nodeID, nil
+}
+
+// Announce puts this node into the directory, until Depart.
+func (n *MemoryNode) Announce(info NodeInfo) {
+	n.memory.mu.Lock()
+	defer n.memory.mu.Unlock()
+	n.memory.nodes[n.id] = info.Address
+}
+
+// Depart takes this node out of the directory.
+func (n *MemoryNode) Depart() {
+	n.memory.mu.Lock()
+	defer n.memory.mu.Unlock()
+	delete(n.memory.nodes, n.id)
+}
+
+// Address is the URL at which a node is reached; see [Redis.Address].
+func (n *MemoryNode) Address(_ context.Context, nodeID string) (string, error) {
+	n.memory.mu.Lock()
+	defer n.memory.mu.Unlock()
+	address, found := n.memory.nodes[nodeID]
+	if !found {
+		return "", fmt.Errorf("%w: %q", ErrNodeGone, nodeID)
+	}
+	return address, nil
 }

@@ -18,7 +18,7 @@ import (
 // The defaults of RedisOptions.
 const (
 	DefaultTimeout  = 2 * time.Second
-	DefaultInterval = 2 * time.Second
+	DefaultInterval = 1500 * time.Millisecond
 )
 
 // ErrUnavailable is wrapped by every error that means that Redis could not be asked.
@@ -37,7 +37,8 @@ type RedisOptions struct {
 	Secret []byte
 	// Timeout bounds one question to Redis, retries included. Zero means DefaultTimeout.
 	Timeout time.Duration
-	// Interval is how often Redis is asked whether it still knows the secret. Zero means DefaultInterval.
+	// Interval is the longest time between two contacts with Redis, at which the secret is offered again and the announcement renewed.
+	// It must be well below the 5 s for which that lasts. Zero means DefaultInterval.
 	Interval time.Duration
 	// Logger is told when Redis goes and comes. Nil discards it.
 	Logger *slog.Logger
@@ -57,8 +58,8 @@ type State struct {
 
 // Redis is a node's share in a cluster that meets in Redis. It is safe for concurrent use.
 //
-// Two things are kept there: the secret under Prefix + "secret", without an end, and used connection ids under
-// Prefix + "tok:" + id for a minute.
+// Three things are kept there: the secret under Prefix + "secret", without an end; used connection ids under
+// Prefix + "tok:" + id, for a minute; and nodes that were announced under Prefix + "node:" + id, for 5 s after their last contact.
 type Redis struct {
 	client    *redis.Client
 	address   string // for logs: no password
@@ -70,10 +71,13 @@ type Redis struct {
 	interval  time.Duration
 	log       *slog.Logger
 	kick      chan struct{} // asks Run for an attempt now
+	directory directory
 
-	mu     sync.Mutex // guards secret and state, together: whoever sees Up must find the secret
-	secret []byte
-	state  State
+	mu         sync.Mutex // guards what follows, together: whoever sees Up must find the secret
+	secret     []byte
+	state      State
+	announced  string    // this node's entry in the directory; empty when it has none
+	knownSince time.Time // since when Redis has kept that entry without a break
 }
 
 // NewRedis checks the options. It connects to nothing; Run does.
@@ -130,8 +134,11 @@ func tune(opt *redis.Options, timeout time.Duration) {
 
 // Run keeps in touch with Redis until ctx ends: it learns the secret, and offers it again when Redis has come back
 // empty. It may be called once. It returns nil.
+//
+// In the end the node takes itself out of the directory.
 func (c *Redis) Run(ctx context.Context) error {
 	defer c.client.Close()
+	defer c.depart()
 	for failures := 0; ; {
 		err := c.contact(ctx)
 		if ctx.Err() != nil {
@@ -161,31 +168,64 @@ func (c *Redis) pause(failures int) time.Duration {
 	return d/2 + rand.N(d/2+1)
 }
 
-// contact makes sure that Redis answers and holds the cluster's secret, and adopts the one it holds.
-// Any part of it may be repeated: offering is SET NX.
+// contact makes sure that Redis answers, holds the cluster's secret and knows this node, and adopts the secret that it holds.
+// Any part of it may be repeated: offering is SET NX, and an announcement says the same each time.
 func (c *Redis) contact(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	if c.given {
-		return c.client.Ping(ctx).Err()
-	}
-	offer, _ := c.Secret()
-	if offer == nil {
-		offer = c.candidate
-	}
-	key := c.prefix + "secret"
 	pipe := c.client.Pipeline()
-	pipe.SetNX(ctx, key, offer, 0)
-	held := pipe.Get(ctx, key)
-	if _, err := pipe.Exec(ctx); err != nil {
+	var held *redis.StringCmd
+	if c.given {
+		pipe.Ping(ctx)
+	} else {
+		pipe.SetNX(ctx, c.secretKey(), c.offer(), 0)
+		held = pipe.Get(ctx, c.secretKey())
+	}
+	known := c.renew(ctx, pipe)
+	if err := exec(ctx, pipe); err != nil {
 		return err
 	}
+	if held != nil {
+		if err := c.learn(held); err != nil {
+			return err
+		}
+	}
+	c.renewed(known)
+	return nil
+}
+
+// exec runs a pipeline. That a key does not exist is no error.
+func exec(ctx context.Context, pipe redis.Pipeliner) error {
+	commands, err := pipe.Exec(ctx)
+	for _, command := range commands {
+		if e := command.Err(); e != nil && !errors.Is(e, redis.Nil) {
+			return e
+		}
+	}
+	if errors.Is(err, redis.Nil) {
+		return nil
+	}
+	return err
+}
+
+func (c *Redis) secretKey() string { return c.prefix + "secret" }
+
+// offer is the secret to write if Redis holds none.
+func (c *Redis) offer() []byte {
+	if known, err := c.Secret(); err == nil {
+		return known
+	}
+	return c.candidate
+}
+
+// learn adopts the secret that Redis holds.
+func (c *Redis) learn(held *redis.StringCmd) error {
 	secret, err := held.Bytes()
 	if err != nil {
 		return err
 	}
 	if len(secret) < MinSecret {
-		return fmt.Errorf("the key %s holds %d bytes, and a secret has at least %d; delete the key, or start all nodes with the same --cluster-secret", key, len(secret), MinSecret)
+		return fmt.Errorf("the key %s holds %d bytes, and a secret has at least %d; delete the key, or start all nodes with the same --cluster-secret", c.secretKey(), len(secret), MinSecret)
 	}
 	c.adopt(secret)
 	return nil

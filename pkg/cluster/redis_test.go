@@ -27,18 +27,26 @@ func start(t *testing.T, o cluster.RedisOptions) *cluster.Redis {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, stop := context.WithCancel(context.Background())
+	runUntilStopped(t, c)
+	return c
+}
+
+// runUntilStopped runs a node until stop is called, or the test ends.
+func runUntilStopped(t *testing.T, c *cluster.Redis) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
 	var run sync.WaitGroup
 	run.Go(func() {
 		if err := c.Run(ctx); err != nil {
 			t.Errorf("Run: %v", err)
 		}
 	})
-	t.Cleanup(func() {
-		stop()
+	stop = func() {
+		cancel()
 		run.Wait()
-	})
-	return c
+	}
+	t.Cleanup(stop)
+	return stop
 }
 
 // running is a node that is in touch with Redis.

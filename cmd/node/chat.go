@@ -7,11 +7,18 @@ import (
 	"github.com/hubfleet/hubfleet/pkg/hub"
 )
 
-// The methods of clients that the hub calls.
-const (
-	receiveMessage = "ReceiveMessage" // (user, message)
-	systemMessage  = "SystemMessage"  // (text)
-)
+//go:generate go run github.com/hubfleet/hubfleet/cmd/hubgen -hub ChatHub -client ChatClient -o ../../e2e/types/chat.ts
+
+// ChatClient are the methods of clients that the hub calls.
+type ChatClient struct {
+	// ReceiveMessage shows what a user says.
+	ReceiveMessage func(user, message string) error
+	// SystemMessage shows what the server has to say.
+	SystemMessage func(text string) error
+}
+
+// to calls methods of the clients that the target chooses.
+func to(c *hub.Call, target hub.Target) ChatClient { return hub.Typed[ChatClient](c, target) }
 
 // ChatHub is the sample hub. The type's name is the hub's name on the backplane, where an ASP.NET Core hub of the same
 // name can join it.
@@ -21,22 +28,22 @@ type ChatHub struct {
 
 // SendMessage sends to everyone.
 func (h *ChatHub) SendMessage(c *hub.Call, user, message string) error {
-	return c.Clients().All().Send(c, receiveMessage, user, message)
+	return to(c, c.Clients().All()).ReceiveMessage(user, message)
 }
 
 // SendToOthers sends to everyone but the caller.
 func (h *ChatHub) SendToOthers(c *hub.Call, user, message string) error {
-	return c.Clients().Others().Send(c, receiveMessage, user, message)
+	return to(c, c.Clients().Others()).ReceiveMessage(user, message)
 }
 
 // SendToUser sends to all connections of a user.
 func (h *ChatHub) SendToUser(c *hub.Call, userID, user, message string) error {
-	return c.Clients().User(userID).Send(c, receiveMessage, user, message)
+	return to(c, c.Clients().User(userID)).ReceiveMessage(user, message)
 }
 
 // SendToConnection sends to one connection.
 func (h *ChatHub) SendToConnection(c *hub.Call, connectionID, user, message string) error {
-	return c.Clients().Client(connectionID).Send(c, receiveMessage, user, message)
+	return to(c, c.Clients().Client(connectionID)).ReceiveMessage(user, message)
 }
 
 // JoinRoom makes the caller a member of a room, and tells all members, the caller included.
@@ -47,7 +54,7 @@ func (h *ChatHub) JoinRoom(c *hub.Call, room string) error {
 	if err := c.Groups().Add(c, c.ConnectionID(), room); err != nil {
 		return err
 	}
-	return c.Clients().Group(room).Send(c, systemMessage, c.ConnectionID()+" joined "+room)
+	return to(c, c.Clients().Group(room)).SystemMessage(c.ConnectionID()+" joined "+room)
 }
 
 // LeaveRoom ends the caller's membership, and tells those who stay.
@@ -58,7 +65,7 @@ func (h *ChatHub) LeaveRoom(c *hub.Call, room string) error {
 	if err := c.Groups().Remove(c, c.ConnectionID(), room); err != nil {
 		return err
 	}
-	return c.Clients().Group(room).Send(c, systemMessage, c.ConnectionID()+" left "+room)
+	return to(c, c.Clients().Group(room)).SystemMessage(c.ConnectionID()+" left "+room)
 }
 
 // SendToRoom sends to all members of a room; one need not be a member.
@@ -66,7 +73,7 @@ func (h *ChatHub) SendToRoom(c *hub.Call, room, user, message string) error {
 	if err := checkRoom(room); err != nil {
 		return err
 	}
-	return c.Clients().Group(room).Send(c, receiveMessage, user, message)
+	return to(c, c.Clients().Group(room)).ReceiveMessage(user, message)
 }
 
 // checkRoom tells the client what a room's name must be.

@@ -87,8 +87,14 @@ var rules = map[string]rule{
 		},
 	},
 
+	"cmd/hubgen": {
+		why: "it reads a command line; what it writes is internal/hubgen's",
+		may: []string{"internal/hubgen"},
+	},
+
 	"internal/archtest":      {why: "it only looks"},
 	"internal/readme":        {why: "it only looks"},
+	"internal/hubgen":        {why: "it reads the source of hubs; what it knows of ours it knows by name, so that it works for any version"},
 	"internal/redistest":     {why: "it starts a Redis for tests of any package, so it must depend on none"},
 	"internal/backplanetest": {why: "its suite is for every backplane, so it must depend on none"},
 	"internal/redisurl":      {why: "it reads a URL; backplane and cluster both stand on it"},

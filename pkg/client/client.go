@@ -213,7 +213,6 @@ func (c *Client) run(conn *connection) {
 	}
 	if c.isStopping() {
 		err = nil
-		c.tasks.clear()
 	}
 	c.o.Logger.Info("client closed", "error", err)
 	if hook := c.o.Hooks.Closed; hook != nil {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/hubfleet/hubfleet/pkg/client"
 	"github.com/hubfleet/hubfleet/pkg/hub"
@@ -73,6 +74,31 @@ func TestAccessToken(t *testing.T) {
 			t.Errorf("without a way to a token: %v", err)
 		}
 	})
+}
+
+// The HTTP client's timeout is not for requests that wait for messages.
+func TestHTTPTimeout(t *testing.T) {
+	over(t, hub.Options{}, func(t *testing.T, s *service, o client.Options) {
+		const timeout = 300 * time.Millisecond
+		o.HTTPClient = httpClient(t)
+		o.HTTPClient.Timeout = timeout
+		c := dial(t, s.url, o)
+		if err := c.Invoke(within(t), nil, "Nap", 2*timeout.Milliseconds()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Errors are for logs: the query, where tokens are, is not in them.
+func TestNoServer(t *testing.T) {
+	web := httptest.NewServer(http.NotFoundHandler())
+	web.Close()
+	for _, skip := range []bool{false, true} {
+		c := prepare(t, web.URL+"/lab?token=secret", client.Options{SkipNegotiation: skip})
+		if err := c.Start(within(t)); err == nil || strings.Contains(err.Error(), "secret") {
+			t.Errorf("Start: %v", err)
+		}
+	}
 }
 
 func TestHeaderAndQuery(t *testing.T) {

@@ -45,10 +45,11 @@ func (c *Client) On(method string, handle any) (off func()) {
 	if r.byName == nil {
 		r.byName = map[string][]*handler{}
 	}
-	r.byName[name] = append(slices.Clip(r.byName[name]), h) // readers have the old slice
+	r.byName[name] = append(r.byName[name], h)
 	return func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
+		// A copy, as those who call handlers have the old slice.
 		r.byName[name] = slices.DeleteFunc(slices.Clone(r.byName[name]), func(o *handler) bool { return o == h })
 	}
 }
@@ -149,6 +150,9 @@ func (c *connection) invoked(ctx context.Context, m *protocol.Message, size int)
 
 // run calls the handlers of a method, and answers if the server waits for that.
 func (c *connection) run(id, target string, encoded []byte) {
+	if c.client.isStopping() {
+		return
+	}
 	handlers := c.client.handlers.find(target)
 	args, err := c.codec.Elements(encoded, nil)
 	if err != nil {

@@ -54,8 +54,9 @@ func (lab) Say(c *hub.Call, text string) error {
 func (lab) Tell(c *hub.Call, group, text string) error {
 	return c.Clients().Group(group).Send(c, "Told", text)
 }
-func (lab) Hang(c *hub.Call) error { <-c.Done(); return c.Err() }
-func (lab) Part(c *hub.Call)       { c.Connection().Abort() }
+func (lab) Hang(c *hub.Call) error  { <-c.Done(); return c.Err() }
+func (lab) Nap(_ *hub.Call, ms int) { time.Sleep(time.Duration(ms) * time.Millisecond) }
+func (lab) Part(c *hub.Call)        { c.Connection().Abort() }
 func (lab) Burst(c *hub.Call, n, size int) error {
 	text := strings.Repeat("x", size)
 	for i := range n {

@@ -112,11 +112,3 @@ func (b *inbox[T]) close(err error) {
 		b.changed.notify()
 	}
 }
-
-// clear drops what the inbox holds.
-func (b *inbox[T]) clear() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.items, b.sizes, b.bytes = nil, nil, 0
-	b.changed.notify()
-}

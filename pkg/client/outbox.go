@@ -27,6 +27,8 @@ type outbox struct {
 	urgent   []byte   // goes before all others; is not counted, and not sent again
 	final    []byte   // goes after all others
 	flushed  int64    // serial of the last frame that the link has taken whole
+	highest  int64    // serial of the last frame that any link has been given
+	known    int64    // serial up to which the server has acknowledged
 	finished bool     // final was sent
 	closed   error
 	changed  signal
@@ -162,6 +164,7 @@ func (o *outbox) batch(dst []byte) ([]byte, int64) {
 		o.taken++
 	}
 	upTo := o.first + int64(o.taken) - 1
+	o.highest = max(o.highest, upTo)
 	if o.taken == len(o.frames) && o.final != nil && !o.finished {
 		return append(dst, o.final...), finalSerial
 	}
@@ -178,35 +181,35 @@ func (o *outbox) sent(upTo int64) {
 	}
 	o.flushed = upTo
 	if !o.stateful {
-		o.drop(upTo)
+		o.known = upTo
 	}
-	o.changed.notify()
+	o.forget()
 }
 
 // acked says that the server has what was sent up to a sequence id; one that was not sent yet cannot be meant.
 func (o *outbox) acked(upTo int64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if !o.stateful {
-		return
+	if o.stateful {
+		o.known = max(o.known, min(upTo, o.highest))
+		o.forget()
 	}
-	o.drop(min(upTo, o.first+int64(o.taken)-1))
-	o.changed.notify()
 }
 
-// drop forgets the frames up to a serial number.
-func (o *outbox) drop(upTo int64) {
-	n := int(upTo - o.first + 1)
-	if n <= 0 {
-		return
-	}
-	for i, frame := range o.frames[:n] {
+// forget drops the frames that the server is known to have. Behind a rewind it may know of some that are still to be sent again; they
+// must be, as the server counts them.
+func (o *outbox) forget() {
+	n := int(min(o.known-o.first+1, int64(o.taken)))
+	for i, frame := range o.frames[:max(n, 0)] {
 		o.bytes -= len(frame)
 		o.frames[i] = nil
 	}
-	o.frames = o.frames[n:]
-	o.first += int64(n)
-	o.taken -= n
+	if n > 0 {
+		o.frames = o.frames[n:]
+		o.first += int64(n)
+		o.taken -= n
+	}
+	o.changed.notify()
 }
 
 // rewind makes all that is not acknowledged be sent again, on a new link, behind the frame that sequence makes of the

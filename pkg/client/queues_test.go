@@ -100,14 +100,28 @@ func TestOutboxBound(t *testing.T) {
 		if len(waiting[3])+len(waiting[4]) != 1 {
 			t.Error("room for one does not let one in")
 		}
+		o.hurry([]byte("ping")) // of the old link: the sequence must come first
 		o.rewind(func(first int64) []byte { return fmt.Appendf(nil, "[%d]", first) })
-		if batch, _, _ := o.take(t.Context(), nil); !strings.HasPrefix(string(batch), "[2]12") || len(batch) != len("[2]123") {
+		o.acked(99) // comes before the server is sent again what it has
+		batch, upTo, _ := o.take(t.Context(), nil)
+		if !strings.HasPrefix(string(batch), "[2]12") || len(batch) != len("[2]123") {
 			t.Errorf("got %s", batch)
 		}
+		o.sent(upTo)
+		synctest.Wait()
+		if len(waiting[3])+len(waiting[4]) != 2 || len(o.frames) != 2 || o.first != 4 {
+			t.Errorf("kept %q from %d on", o.frames, o.first)
+		}
+		if _, err := o.add(t.Context(), []byte("5")); err != nil {
+			t.Error(err)
+		}
+		end := make(chan error, 1)
+		go func() { _, err := o.add(t.Context(), nil); end <- err }()
+		synctest.Wait()
 		o.close(ErrClosed)
 		synctest.Wait()
-		if len(waiting[3])+len(waiting[4]) != 2 {
-			t.Error("one waits still")
+		if err := <-end; !errors.Is(err, ErrClosed) {
+			t.Errorf("what waits for room: %v", err)
 		}
 		if _, _, err := o.take(t.Context(), nil); !errors.Is(err, ErrClosed) {
 			t.Errorf("take: %v", err)

@@ -68,11 +68,7 @@ func (r *requester) try(ctx context.Context, q request, renew bool) (*http.Respo
 	}
 	res, err := client.Do(req)
 	if err != nil {
-		var failed *url.Error
-		if errors.As(err, &failed) {
-			err = failed.Err // its text holds the URL with the connection's token
-		}
-		return nil, fmt.Errorf("client: %s %s: %w", q.method, bare(q.url), err)
+		return nil, requestError(q.method, q.url, err)
 	}
 	if res.StatusCode/100 != 2 {
 		_ = dispose(res)
@@ -122,6 +118,15 @@ func (r *requester) fix(token string) {
 
 func statusError(method string, u *url.URL, code int) error {
 	return &StatusError{Method: method, URL: bare(u), Code: code}
+}
+
+// requestError says which request failed, and why, without the whole URL that net/http puts in: the query holds tokens.
+func requestError(method string, u *url.URL, err error) error {
+	var failed *url.Error
+	if errors.As(err, &failed) {
+		err = failed.Err
+	}
+	return fmt.Errorf("client: %s %s: %w", method, bare(u), err)
 }
 
 // bare is a URL for people to read: without what may be secret.

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coder/websocket"
+
 	"github.com/hubfleet/hubfleet/pkg/client"
 	"github.com/hubfleet/hubfleet/pkg/hub"
 	"github.com/hubfleet/hubfleet/pkg/protocol"
@@ -156,6 +158,32 @@ func TestResumeFails(t *testing.T) {
 			})
 		})
 	}
+}
+
+// An acknowledgement may be lost with its link, and half a message is.
+func TestAcknowledgedAgain(t *testing.T) {
+	s := &stage{stateful: true, talk: func(p *peer) {
+		if p.number == 1 {
+			p.shake()
+			p.send(invocation(1))
+			p.want(ack(1))
+			p.ws.Write(context.Background(), websocket.MessageText, []byte(invocation(2)[:10]))
+			return
+		}
+		p.want(sequence(1))
+		p.send(sequence(1), invocation(1))
+		p.want(ack(1))
+		p.send(invocation(2))
+		p.rest()
+	}}
+	play(t, s, stateful(t), func(t *testing.T, c *client.Client) {
+		numbers := make(chan int, 1)
+		c.On("number", func(n int) { numbers <- n })
+		if err := c.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		diff(t, "numbers", []int{1, 2}, []int{<-numbers, <-numbers})
+	})
 }
 
 // A silent link is cut, and the connection goes on over another.

@@ -51,7 +51,7 @@ func (c *connection) openWebSocket(ctx context.Context, renew bool) (*websocket.
 	case res != nil && res.StatusCode != http.StatusSwitchingProtocols:
 		return nil, statusError(http.MethodGet, u, res.StatusCode)
 	}
-	return nil, fmt.Errorf("client: opening a WebSocket: %w", err)
+	return nil, requestError(http.MethodGet, u, err)
 }
 
 func (l *webSocket) next() (io.Reader, error) {

@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/coder/websocket"
 
 	"github.com/hubfleet/hubfleet/pkg/client"
 )
@@ -290,4 +293,62 @@ func TestSendWaitsForRoom(t *testing.T) {
 			t.Error(err)
 		}
 	}))
+}
+
+// A server that says goodbye is answered as the official clients do it: by closing the socket first.
+func TestCloseAnswered(t *testing.T) {
+	s := &stage{talk: func(p *peer) {
+		p.shake()
+		p.send(`{"type":7}`)
+		for {
+			if _, _, err := p.ws.Read(context.Background()); err != nil {
+				diff(t, "status", websocket.StatusNormalClosure, websocket.CloseStatus(err))
+				return
+			}
+		}
+	}}
+	play(t, s, client.Options{}, started(func(t *testing.T, c *client.Client) { <-c.Done() }))
+}
+
+// The streams of a call that has ended, or whose connection has, are not sent any further.
+func TestStreamsEndWithTheirCall(t *testing.T) {
+	s := &stage{talk: func(p *peer) {
+		p.shake()
+		p.want(`{"type":1,"invocationId":"1","target":"Method","arguments":[],"streamIds":["2"]}`)
+		p.send(`{"type":3,"invocationId":"1","result":null}`)
+		p.want(`{"type":1,"target":"Method","arguments":[],"streamIds":["3"]}`)
+	}}
+	play(t, s, client.Options{}, started(func(t *testing.T, c *client.Client) {
+		if err := c.Invoke(t.Context(), nil, "Method", make(chan int)); err != nil {
+			t.Error(err)
+		}
+		if err := c.Send(t.Context(), "Method", make(chan int)); !errors.Is(err, client.ErrClosed) {
+			t.Errorf("Send: %v", err)
+		}
+	}))
+}
+
+// Stop does not start handlers for what is still in line.
+func TestStopDropsTheQueue(t *testing.T) {
+	s := &stage{talk: func(p *peer) {
+		p.shake()
+		p.send(invocation(1), invocation(2), invocation(3))
+		p.rest()
+	}}
+	play(t, s, client.Options{}, func(t *testing.T, c *client.Client) {
+		running := make(chan int, 3)
+		c.On("number", func(ctx context.Context, n int) {
+			running <- n
+			<-ctx.Done()
+		})
+		if err := c.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		diff(t, "handler", 1, <-running)
+		synctest.Wait()
+		if err := c.Stop(t.Context()); err != nil {
+			t.Error(err)
+		}
+		diff(t, "handlers that were started", 0, len(running))
+	})
 }

@@ -35,13 +35,15 @@ type Conn interface {
 	// Kind is the transport in use.
 	Kind() Kind
 
-	// Next waits until bytes have come and returns a reader for those that belong together (a WebSocket message, a
-	// POST body). The reader is valid until the next call. Nothing is buffered while it waits. The error is io.EOF
+	// Next waits until bytes have come and returns a reader for those that belong together (a WebSocket message, or what POST
+	// requests have brought so far). The reader is valid until the next call. Nothing is buffered while it waits. The error is io.EOF
 	// when the client closed in an orderly way, and something else when the connection broke or was closed here.
 	Next() (io.Reader, error)
 
 	// Write sends frames, in order, joined into as few messages of the transport as its bounds allow. It returns
 	// when the operating system took the bytes, or an error after the send timeout, or when the connection ends.
+	// Over long polling it first waits for a poll to answer, which the send timeout does not bound: between two polls there may be as
+	// much as the disconnect timeout.
 	// An error ends the connection; after the send timeout it wraps os.ErrDeadlineExceeded. It does not keep the slice.
 	Write(frames []*Frame) error
 

@@ -62,6 +62,46 @@ func TestIdleConnection(t *testing.T) {
 	}
 }
 
+// TestIdlePolls guards what a client costs between two polls: nothing but a session and its reader, and whatever it may have posted.
+func TestIdlePolls(t *testing.T) {
+	const connections = 1000
+	var readers sync.WaitGroup
+	s := newSite(t)
+	conns, requests := make([]Conn, 0, connections), make([]*Request, 0, connections)
+	one := func() {
+		token, _ := s.token(t)
+		s.ask(t, "POST", "/chat?id="+token, "")
+		s.ask(t, "GET", "/chat?id="+token, "")
+		conn := receive(t, s.accepted)
+		conns, requests = append(conns, conn), append(requests, receive(t, s.requests))
+		readers.Go(func() { _, _ = conn.Next() })
+	}
+	for range 10 { // what is allocated once
+		one()
+	}
+	before, goroutines := inUse(), runtime.NumGoroutine()
+	for range connections {
+		one()
+	}
+	perConnection, more := int(inUse()-before)/connections, runtime.NumGoroutine()-goroutines
+	runtime.KeepAlive(requests)
+	t.Logf("%d bytes per idle connection", perConnection)
+	most := 6 << 10
+	if raceDetector {
+		most += 6 << 10
+	}
+	if perConnection > most {
+		t.Errorf("%d bytes per idle connection, more than %d", perConnection, most)
+	}
+	if more > connections+10 {
+		t.Errorf("%d goroutines for %d connections", more, connections)
+	}
+	for _, c := range conns {
+		c.Abort()
+	}
+	readers.Wait()
+}
+
 func BenchmarkIdleConnection(b *testing.B) {
 	for b.Loop() {
 		b.ReportMetric(float64(idleCost(b, 4000)), "bytes/conn")

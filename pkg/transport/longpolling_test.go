@@ -167,6 +167,7 @@ func TestPollsClose(t *testing.T) {
 				}
 				read, closed := next(conn), make(chan struct{})
 				synctest.Wait()
+				began := time.Now()
 				go func() { defer close(closed); conn.Close(errors.New("x")) }()
 				synctest.Wait()
 				conn.Close(nil) // the second does not wait
@@ -178,6 +179,9 @@ func TestPollsClose(t *testing.T) {
 					then(t, s, url, conn, closed)
 				} else {
 					poll.expect(t, "the poll", answerOver)
+					if took := time.Since(began); took != 0 {
+						t.Errorf("Close took %v, though a poll waited", took)
+					}
 				}
 				<-closed
 				s.start(t, "GET", url, nil).expect(t, "afterwards", answerUnknown)
@@ -254,6 +258,21 @@ func TestPollsAbort(t *testing.T) {
 	})
 }
 
+// The timer may go off just as a poll comes.
+func TestPollsExpireInVain(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *site) {
+		url, _, conn := s.polling(t)
+		conn.(*longPoll).expire() // the last rest began only now
+		poll := s.start(t, "GET", url, nil)
+		synctest.Wait()
+		conn.(*longPoll).expire()
+		if err := <-write(conn, "alive"); err != nil {
+			t.Error(err)
+		}
+		poll.expect(t, "the poll", answerData("alive"))
+	})
+}
+
 // A poll takes what is written, but its client does not.
 func TestPollClientDoesNotRead(t *testing.T) {
 	s := newSite(t, func(e *Endpoint) { e.SendTimeout = 200 * time.Millisecond })
@@ -269,6 +288,9 @@ func TestPollClientDoesNotRead(t *testing.T) {
 	}
 	if _, err := conn.Next(); err == nil || err == io.EOF {
 		t.Errorf("Next: %v", err)
+	}
+	if took := time.Since(began); took > patience/2 {
+		t.Errorf("the reader is told after %v", took)
 	}
 	// A newer poll does not revive it.
 	if got, _ := s.ask(t, "GET", "/chat?id="+token, ""); got != answerUnknown {

@@ -113,6 +113,38 @@ func TestPostsAreBounded(t *testing.T) {
 	})
 }
 
+// A POST may wait for room, or for its turn, for far longer than the server's own timeouts allow, and go on where it stopped.
+func TestPostsAreInNoHurry(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *site) {
+		url, _, conn := s.polling(t)
+		later := make(chan struct{})
+		want := 0
+		var posts []future
+		for _, n := range []int{maxInput + postBuffer, 1} {
+			body, rest := io.Pipe()
+			posts = append(posts, s.start(t, "POST", url, body))
+			go func() {
+				_, _ = io.WriteString(rest, strings.Repeat("x", n))
+				<-later
+				_, _ = io.WriteString(rest, "!")
+				_ = rest.Close()
+			}()
+			synctest.Wait()
+			want += n + 1
+		}
+		poll := s.start(t, "GET", url, nil)
+		time.Sleep(80 * time.Second)
+		poll.cancel()
+		close(later)
+		for got := 0; got < want; {
+			got += len(nextText(t, conn))
+		}
+		for _, f := range posts {
+			f.expect(t, "POST", answer{200, "text/plain", ""})
+		}
+	})
+}
+
 func TestTooManyPosts(t *testing.T) {
 	s := newSite(t)
 	token, _ := s.token(t)

@@ -23,8 +23,8 @@ type response struct {
 	over bool // the handler is about to return: the connection may soon serve another request
 }
 
-// newResponse takes the response out of the server's ReadTimeout and WriteTimeout. HTTP/1 would take the former for the end of the
-// client, and HTTP/2 resets a stream after the latter, whether or not anything is being written.
+// newResponse takes the request out of the server's ReadTimeout and WriteTimeout. HTTP/2 does not wait for a read or a write that comes
+// too late: at the former it breaks the body off, and at the latter it resets the stream.
 func newResponse(w http.ResponseWriter, timeout time.Duration) *response {
 	r := &response{ResponseWriter: w, control: http.NewResponseController(w), timeout: timeout}
 	_ = r.control.SetReadDeadline(time.Time{})

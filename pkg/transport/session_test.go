@@ -181,9 +181,9 @@ func TestRequestsDuringAClaim(t *testing.T) {
 				post := s.start(t, "POST", url, strings.NewReader("hello"))
 				later := s.start(t, "GET", url, nil)
 				synctest.Wait()
-				later.cancel()
 				time.Sleep(time.Second)
 				if first {
+					later.cancel()
 					poll.expect(t, "the first poll", answerOpened)
 					post.expect(t, "POST", answer{200, "text/plain", ""})
 					if got := nextText(t, s.conn(t)); got != "hello" {
@@ -193,6 +193,7 @@ func TestRequestsDuringAClaim(t *testing.T) {
 				}
 				poll.expect(t, "the first poll", answer{409, "text/plain", ""})
 				post.expect(t, "POST", answer{404, "text/plain", ""})
+				later.expect(t, "the second poll", answer{404, "text/plain", ""})
 			}, func(e *Endpoint) {
 				e.Claim = func(context.Context, string) (bool, error) { time.Sleep(time.Second); return first, nil }
 			})

@@ -79,7 +79,6 @@ func (c *eventStream) Write(frames []*Frame) error {
 	err := c.response.send(func(w io.Writer) error { return writeEvent(w, frames) })
 	if err != nil { // half an event may be under way, behind which nothing makes sense
 		c.closed = true
-		c.response.abort()
 		c.stop(err, false)
 	}
 	return err

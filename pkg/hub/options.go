@@ -54,6 +54,12 @@ type Options struct {
 	// Nil means that connection tokens are valid in this process only.
 	Cluster Cluster
 
+	// Forward sends a request to the server with this Cluster.NodeID, on which its connection lives, and answers with what that answers.
+	// It returns false if it has written nothing; the client is then told that there is no such connection. Clients
+	// over Server-Sent Events and long polling need it, or sticky sessions, whenever several servers stand behind one address.
+	// Nil means that nobody is sent on.
+	Forward func(w http.ResponseWriter, r *http.Request, node string) bool
+
 	// Ready says why no new client can be taken on yet, for instance because the backplane was never reached: negotiate then answers
 	// 503, and clients try again. Nil means always ready.
 	Ready func() error

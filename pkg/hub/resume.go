@@ -3,6 +3,7 @@ package hub
 import (
 	"errors"
 	"io"
+	"iter"
 	"sync/atomic"
 	"time"
 
@@ -155,4 +156,19 @@ func (h *host) resumable(id string) (attach func(transport.Conn), identity any, 
 		return nil, nil, true
 	}
 	return c.attach, c.identity, true
+}
+
+// Sessions are the ids of the connections that can outlive their sockets, so that other servers can be told who has them.
+func (s *Server) Sessions() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, c := range s.beat.connections(nil) {
+			// Before the handshake is done it is not known what becomes of it.
+			if c.opened.Load() == 0 || c.session == nil || c.hasEnded() {
+				continue
+			}
+			if !yield(c.id) {
+				return
+			}
+		}
+	}
 }

@@ -3,6 +3,7 @@ package hub_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -208,5 +209,33 @@ func TestStatefulReconnectInAStream(t *testing.T) {
 	}
 	if received != n+1 {
 		t.Errorf("%d messages", received)
+	}
+}
+
+// TestSessions: those connections are named that can come back, and no longer than they can.
+func TestSessions(t *testing.T) {
+	gone := make(chan error, 4)
+	s := newServer(t, &chat{disconnected: func(_ *hub.Call, reason error) { gone <- reason }}, hub.Options{})
+	url := serve(t, s) + "/chat"
+	sessions := func() []string { return slices.Sorted(s.Sessions()) }
+	dial(t, url)
+	dial(t, url, stateful, func(d *dialing) { d.version = 1 })
+	if got := sessions(); len(got) != 0 {
+		t.Errorf("sessions %q of connections that cannot come back", got)
+	}
+	a, b := dial(t, url, stateful), dial(t, url, stateful)
+	want := []string{a.id, b.id}
+	slices.Sort(want)
+	if got := sessions(); !slices.Equal(got, want) {
+		t.Errorf("sessions %q, want %q", got, want)
+	}
+	a.ws.CloseNow() // may come back
+	if got := sessions(); !slices.Equal(got, want) {
+		t.Errorf("sessions %q, want %q", got, want)
+	}
+	b.ws.Close(websocket.StatusNormalClosure, "")
+	<-gone
+	if got := sessions(); !slices.Equal(got, []string{a.id}) {
+		t.Errorf("sessions %q, want %q", got, a.id)
 	}
 }

@@ -208,6 +208,7 @@ func (s *Server) newEndpoint(h *host, o HubOptions) *transport.Endpoint {
 		Transports:        o.Transports,
 		DisconnectTimeout: h.limits.DisconnectTimeout,
 		Redirect:          o.Redirect,
+		Forward:           s.options.Forward,
 
 		Hooks: transport.Hooks{Negotiated: h.hooks.Negotiated, Refused: h.hooks.Refused},
 	}

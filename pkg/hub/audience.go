@@ -11,6 +11,7 @@ type audience struct {
 	mu      sync.Mutex
 	members []*Connection
 	index   map[*Connection]int // where each member stands; nil while there are few
+	speak   [maxCodecs]int      // how many members speak each protocol
 }
 
 // fewMembers is up to how many members are searched one by one, which is as fast as a map and needs no memory.
@@ -24,6 +25,7 @@ func (a *audience) add(c *Connection) bool {
 		return false
 	}
 	a.members = append(a.members, c)
+	a.speak[c.codec]++
 	switch {
 	case a.index != nil:
 		a.index[c] = len(a.members) - 1
@@ -44,6 +46,7 @@ func (a *audience) remove(c *Connection) bool {
 	if i < 0 {
 		return false
 	}
+	a.speak[c.codec]--
 	last := len(a.members) - 1
 	moved := a.members[last]
 	a.members[i], a.members[last] = moved, nil
@@ -77,12 +80,30 @@ func (a *audience) len() int {
 	return len(a.members)
 }
 
-// deliver queues m for every member but those excluded, and notes in w whose writers must be started.
-// It returns the number of members reached.
-func (a *audience) deliver(m *outgoing, excluded []string, w *wakeList) int {
+// deliver queues m for every member but those excluded, and notes in w whose writers must be started. It returns the number of
+// members reached. An error means that m could not be encoded for a protocol that some speak; nobody has got it then.
+func (a *audience) deliver(m *outgoing, excluded []string, w *wakeList) (int, error) {
+	for {
+		reached, missing := a.tryDeliver(m, excluded, w)
+		if missing < 0 {
+			return reached, nil
+		}
+		// Encoding runs code of the user's types, so it is not done under the lock.
+		if err := m.make(missing); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// tryDeliver does nothing but return a protocol for which m must be made first, if there is one.
+func (a *audience) tryDeliver(m *outgoing, excluded []string, w *wakeList) (reached, missing int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	reached := 0
+	for codec, n := range a.speak {
+		if n > 0 && !m.made[codec] {
+			return 0, codec
+		}
+	}
 	for _, c := range a.members {
 		if len(excluded) > 0 && slices.Contains(excluded, c.id) {
 			continue
@@ -90,5 +111,5 @@ func (a *audience) deliver(m *outgoing, excluded []string, w *wakeList) int {
 		w.push(c, m)
 		reached++
 	}
-	return reached
+	return reached, -1
 }

@@ -18,33 +18,53 @@ type Call struct {
 	conn    *Connection
 	method  string
 	uploads []*upload
-	slot    chan struct{} // the connection's slots, one of which it has; nil for work that needs none
 
 	mu      sync.Mutex
-	waiting int // for clients' results
+	slot    chan struct{} // the connection's slots; nil for work that needs none, and once the method has returned
+	holds   bool          // it has one of them
+	waiting int           // for clients' results
 }
 
 // yield gives the call's slot to others, while it waits for a client's result, until resume.
 func (c *Call) yield() {
-	if c == nil || c.slot == nil {
+	if c == nil {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.waiting++; c.waiting == 1 {
-		<-c.slot
+	c.waiting++
+	c.giveBack()
+}
+
+// resume waits for a slot again, unless other results are still waited for, or the method has returned.
+func (c *Call) resume() {
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.waiting--; c.waiting > 0 || c.slot == nil {
+		return
+	}
+	select {
+	case c.slot <- struct{}{}:
+		c.holds = true
+	case <-c.conn.Done(): // nobody else waits for its slots any more
 	}
 }
 
-// resume waits for a slot again, unless other results are still waited for.
-func (c *Call) resume() {
-	if c == nil || c.slot == nil {
-		return
-	}
+// returned gives the slot back for good.
+func (c *Call) returned() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.waiting--; c.waiting == 0 {
-		c.slot <- struct{}{}
+	c.giveBack()
+	c.slot = nil
+}
+
+func (c *Call) giveBack() {
+	if c.holds {
+		<-c.slot
+		c.holds = false
 	}
 }
 

@@ -3,7 +3,6 @@ package hub
 import (
 	"context"
 	"sync"
-	"sync/atomic"
 )
 
 // channels holds the groups and users that have members on this node, each under the name of its channel, and keeps the
@@ -17,8 +16,7 @@ type channels struct {
 // channel is one group or user on this node.
 type channel struct {
 	audience
-	pins      int         // joins under way; guarded by channels.mu
-	confirmed atomic.Bool // the backplane has confirmed the subscription
+	pins int // joins under way; guarded by channels.mu
 }
 
 // What join does when the backplane does not confirm the subscription.
@@ -30,20 +28,19 @@ const (
 )
 
 // join makes c a member. With a backplane it returns after the subscription was confirmed, so that what is sent to
-// the channel afterwards, by anyone, reaches c.
-func (t *channels) join(ctx context.Context, name string, c *Connection, mode joinMode) error {
+// the channel afterwards, by anyone, reaches c. That is asked each time, also when there are members: the link may have been
+// lost since. What else c needs is subscribed to in the same breath.
+func (t *channels) join(ctx context.Context, name string, c *Connection, mode joinMode, more ...string) error {
 	ch := t.pin(name)
 	defer t.unpin(name, ch)
-	if t.backplane != nil && !ch.confirmed.Load() {
-		err := t.backplane.Subscribe(ctx, name)
-		if err == nil {
-			ch.confirmed.Store(true)
-		} else if mode == confirmedOnly {
-			return fromBackplane(err)
-		}
+	var err error
+	if t.backplane != nil {
+		err = fromBackplane(t.backplane.Subscribe(ctx, append(more, name)...))
 	}
-	ch.add(c)
-	return nil
+	if err == nil || mode == keepAnyway {
+		ch.add(c)
+	}
+	return err
 }
 
 // leave ends c's membership. It does nothing if there is none.

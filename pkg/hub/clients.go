@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-
-	"github.com/hubfleet/hubfleet/pkg/protocol"
 )
 
 // Clients chooses the connections of a hub that a message goes to, on all nodes.
@@ -138,21 +136,25 @@ func (h *host) broadcast(ctx context.Context, audience *audience, channels []str
 	if h.server.backplane != nil {
 		return h.publish(ctx, channels, except, method, args)
 	}
-	m, err := h.encodeInUse(method, args)
-	if err != nil {
-		return err
-	}
+	m := h.outgoing(method, args)
 	w := newWakeList()
 	defer w.flush()
 	for _, name := range channels {
 		a := audience
 		if a == nil {
-			if a = h.channels.audience(name); a == nil {
-				call2(h.hooks.FannedOut, scope, 0)
-				continue
+			a = h.channels.audience(name)
+		}
+		reached := 0
+		if a != nil {
+			var err error
+			if reached, err = a.deliver(m, except, w); err != nil {
+				return err
 			}
 		}
-		call2(h.hooks.FannedOut, scope, a.deliver(m, except, w))
+		call2(h.hooks.FannedOut, scope, reached)
+	}
+	if m.made == [maxCodecs]bool{} {
+		return m.make(0) // arguments that cannot be encoded are an error also when nobody listens
 	}
 	return nil
 }
@@ -160,7 +162,7 @@ func (h *host) broadcast(ctx context.Context, audience *audience, channels []str
 // sendToConnections sends to single connections: those of this node directly, in one path whatever the target was called, and
 // the others through the backplane.
 func (h *host) sendToConnections(ctx context.Context, from *Connection, ids []string, method string, args []any) error {
-	var local outgoing
+	m := h.outgoing(method, args)
 	var remote []string
 	for _, id := range ids {
 		c := h.connections.get(id)
@@ -168,16 +170,15 @@ func (h *host) sendToConnections(ctx context.Context, from *Connection, ids []st
 			remote = append(remote, h.name+channelConnection+id)
 			continue
 		}
-		f := local.frames[c.codec]
-		if f == nil {
-			var err error
-			if f, err = h.encodeInvocation(c.protocol(), method, args); err != nil {
+		if !m.made[c.codec] {
+			if err := m.make(c.codec); err != nil {
 				return err
 			}
-			local.frames[c.codec] = f
 		}
 		call2(h.hooks.FannedOut, ScopeConnection, 1)
-		c.sendFrom(from, f)
+		if err := c.sendFrom(ctx, from, m.frames[c.codec]); err != nil {
+			return err
+		}
 	}
 	if len(remote) == 0 || h.server.backplane == nil {
 		return nil
@@ -187,38 +188,18 @@ func (h *host) sendToConnections(ctx context.Context, from *Connection, ids []st
 
 // sendFrom queues f. When the connection sends to itself it waits for room, like for any reply: it asked for it. When others
 // send they never wait.
-func (c *Connection) sendFrom(from *Connection, f *frame) {
+func (c *Connection) sendFrom(ctx context.Context, from *Connection, f *frame) error {
 	if from == c {
-		c.reply(f)
-		return
+		return c.replyWithin(ctx, f)
 	}
-	switch c.out.push(f) {
-	case pushWake, pushFull:
-		c.wake()
-	}
+	c.push(f)
+	return nil
 }
 
-// encodeInUse encodes an invocation for every protocol that somebody here speaks; at least for one, so that arguments that
-// cannot be encoded are always an error.
-func (h *host) encodeInUse(method string, args []any) (*outgoing, error) {
-	m := &outgoing{}
-	encoded := 0
-	for i, codec := range h.server.codecs {
-		if h.speakers[i].Load() == 0 && (encoded > 0 || i < len(h.server.codecs)-1) {
-			continue
-		}
-		f, err := h.encodeInvocation(codec, method, args)
-		if err != nil {
-			return nil, err
-		}
-		m.frames[i] = f
-		encoded++
-	}
-	return m, nil
-}
-
-func (h *host) encodeInvocation(codec protocol.Codec, method string, args []any) (*frame, error) {
-	return encode(codec, func(dst []byte) ([]byte, error) {
-		return codec.AppendInvocation(dst, "", method, args)
-	})
+// outgoing is an invocation that is encoded as it is needed.
+func (h *host) outgoing(method string, args []any) *outgoing {
+	return &outgoing{encode: func(i int) (*frame, error) {
+		codec := h.server.codecs[i]
+		return encode(codec, func(dst []byte) ([]byte, error) { return codec.AppendInvocation(dst, "", method, args) })
+	}}
 }

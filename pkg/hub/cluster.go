@@ -26,6 +26,9 @@ const (
 // ackTimeout is how long the node that has a connection may take to confirm a group command.
 const ackTimeout = 30 * time.Second
 
+// askAgain is how often it is asked meanwhile whether there still is such a connection.
+const askAgain = time.Second
+
 // maxCommands bounds the group commands from other nodes that wait for one connection.
 const maxCommands = 1024
 
@@ -155,8 +158,9 @@ func (h *host) fanOut(a *audience, scope Scope, payload []byte, w *wakeList) err
 	if scope == ScopeUser {
 		excluded = nil // they mean nothing there
 	}
-	call2(h.hooks.FannedOut, scope, a.deliver(m, excluded, w))
-	return nil
+	reached, err := a.deliver(m, excluded, w)
+	call2(h.hooks.FannedOut, scope, reached)
+	return err
 }
 
 func (h *host) toConnection(c *Connection, payload []byte, w *wakeList) error {
@@ -176,29 +180,29 @@ func (h *host) toConnection(c *Connection, payload []byte, w *wakeList) error {
 			return nil
 		}
 	}
+	if err := m.make(c.codec); err != nil {
+		return err
+	}
 	call2(h.hooks.FannedOut, ScopeConnection, 1)
 	w.push(c, m)
 	return nil
 }
 
-// decode makes frames of an invocation, for the protocols that somebody here speaks.
+// decode reads an invocation, whose frames are made for the protocols that are needed.
 func (h *host) decode(payload []byte) (*outgoing, *protocol.ClusterInvocation, error) {
 	inv := &protocol.ClusterInvocation{}
 	if err := protocol.DecodeClusterInvocation(payload, inv); err != nil {
 		return nil, nil, err
 	}
-	m := &outgoing{}
-	for i, codec := range h.server.codecs {
-		if h.speakers[i].Load() == 0 {
-			continue
-		}
+	return &outgoing{encode: func(i int) (*frame, error) {
+		codec := h.server.codecs[i]
 		for _, p := range inv.Payloads {
 			if p.Protocol == codec.Name() {
-				m.frames[i] = frameOf(codec, p.Frame)
+				return frameOf(codec, p.Frame), nil
 			}
 		}
-	}
-	return m, inv, nil
+		return nil, nil
+	}}, inv, nil
 }
 
 // commandGroup asks the node that has the connection to change one of its groups, and waits until it has done so.
@@ -223,11 +227,19 @@ func (h *host) commandGroup(ctx context.Context, action protocol.GroupAction, co
 	if _, err := b.Publish(ctx, payload, h.name+channelCommands); err != nil {
 		return h.publishError(ctx, err)
 	}
-	select {
-	case <-acked:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("%w: no node confirmed the change for connection %q: %w", ErrNoConnection, connectionID, ctx.Err())
+	again := time.NewTicker(askAgain)
+	defer again.Stop()
+	for {
+		select {
+		case <-acked:
+			return nil
+		case <-again.C: // its node, or the connection itself, may have gone meanwhile
+			if n, err := b.Subscribers(ctx, h.name+channelConnection+connectionID); err == nil && n == 0 {
+				return fmt.Errorf("%w: %q", ErrNoConnection, connectionID)
+			}
+		case <-ctx.Done():
+			return fmt.Errorf("%w: no node confirmed the change for connection %q: %w", ErrNoConnection, connectionID, ctx.Err())
+		}
 	}
 }
 
@@ -279,9 +291,12 @@ func (h *host) groupCommand(payload []byte) error {
 		}
 		return fmt.Errorf("connection %q has %d group commands waiting; no more are taken, and their senders see no ack", c.id, maxCommands)
 	}
-	first := c.commands == nil
-	c.commands = append(c.commands, cmd)
-	if first && h.server.enter() {
+	if c.left {
+		return nil // it has ended, and as soon as it is unsubscribed, whoever asks is told so
+	}
+	if c.commands = append(c.commands, cmd); len(c.commands) == 1 && !c.obeying {
+		c.obeying = true
+		h.server.work.Add(1) // never the first: who has not left is at work
 		go c.obey()
 	}
 	return nil
@@ -294,7 +309,7 @@ func (c *Connection) obey() {
 	for {
 		c.mu.Lock()
 		if len(c.commands) == 0 {
-			c.commands = nil
+			c.commands, c.obeying = nil, false
 			c.mu.Unlock()
 			return
 		}

@@ -28,6 +28,7 @@ type Connection struct {
 	finishing sync.WaitGroup // the goroutines that say goodbye
 	busy      sync.Mutex     // held while it begins, while what it sent is dispatched, and while it leaves
 	connected bool           // OnConnected has let it in; guarded by busy
+	joining   atomic.Bool    // OnConnected runs
 	session   *session       // nil: it ends with its socket
 	slots     chan struct{}  // taken by running invocations; made by the reader for the first one
 
@@ -47,7 +48,8 @@ type Connection struct {
 	left     bool                               // it can join nothing any more
 	streams  map[string]context.CancelCauseFunc // to the client, by invocation id
 	uploads  map[string]*upload                 // from the client, by stream id
-	commands []groupCommand                     // from other nodes, waiting; nil when no goroutine works on them
+	commands []groupCommand                     // from other nodes, waiting
+	obeying  bool                               // a goroutine works on them
 }
 
 // link is the transport's connection; a stateful one may change it.
@@ -146,6 +148,9 @@ func (c *Connection) hasEnded() bool {
 // finish says goodbye behind all that already waits, closes the transport, and takes the connection out of its hub. The
 // last two go on at the same time: a client that does not close its side must not keep others from learning that it has gone.
 func (c *Connection) finish() {
+	// Before all else: a method that waits for the client would hold up what follows.
+	c.endUploads()
+	c.disappoint()
 	orderly := c.sayGoodbye()
 	c.finishing.Go(func() {
 		if orderly {
@@ -201,6 +206,9 @@ func (c *Connection) protocol() protocol.Codec { return c.host.server.codecs[c.c
 
 // write is the writer: it runs while something waits in the outbox.
 func (c *Connection) write() {
+	if !c.out.begin() {
+		return
+	}
 	for {
 		l := c.out.take()
 		if l == nil {
@@ -241,14 +249,20 @@ func (c *Connection) missingCodec() {
 }
 
 // reply queues what the client itself asked for, waiting for room in its queue, which paces whoever produces it.
-func (c *Connection) reply(f *transport.Frame) {
-	p, err := c.out.pushWait(c.host.server.hard, f, c.host.limits.SendTimeout)
-	if err == errNoRoom {
-		c.end(endSlow, err)
-	}
-	if p == pushWake {
+func (c *Connection) reply(f *transport.Frame) { _ = c.replyWithin(c.host.server.hard, f) }
+
+// replyWithin is reply for as long as ctx lasts; its error is that of ctx. A client that makes no room within the send timeout is
+// ended, and what is sent to one that has gone is not an error.
+func (c *Connection) replyWithin(ctx context.Context, f *transport.Frame) error {
+	p, err := c.out.pushWait(ctx, f, c.host.limits.SendTimeout)
+	switch {
+	case p == pushWake, p == pushHurry:
 		go c.out.run()
+	case errors.Is(err, errNoRoom):
+		c.end(endSlow, err)
+		return nil
 	}
+	return err
 }
 
 // log is the connection's logger. It is made when it is needed: an idle connection carries none.

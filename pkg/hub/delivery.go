@@ -11,9 +11,18 @@ import (
 // maxCodecs is how many hub protocols a server can speak.
 const maxCodecs = 2
 
-// outgoing is one message for many, encoded at most once for each protocol.
+// outgoing is one message for many, encoded at most once for each protocol, and only for those that are needed.
 type outgoing struct {
-	frames [maxCodecs]*transport.Frame // by the codec's index in the server; nil where nobody speaks it
+	frames [maxCodecs]*transport.Frame // by the codec's index in the server; nil where it was not needed yet, or cannot be
+	made   [maxCodecs]bool
+	encode func(codec int) (*transport.Frame, error) // a nil frame without an error: it cannot be, since another node did not send it
+}
+
+// make encodes the message for a protocol.
+func (m *outgoing) make(codec int) error {
+	f, err := m.encode(codec)
+	m.frames[codec], m.made[codec] = f, true
+	return err
 }
 
 // wakeList collects connections that have something new to write, so that a whole batch of messages is queued before the
@@ -22,7 +31,7 @@ type wakeList struct{ conns []*Connection }
 
 var wakeLists = sync.Pool{New: func() any { return &wakeList{conns: make([]*Connection, 0, 64)} }}
 
-// push queues m for c in the protocol that c speaks.
+// push queues m, which has been made for the protocol of c. It never blocks.
 func (w *wakeList) push(c *Connection, m *outgoing) {
 	f := m.frames[c.codec]
 	if f == nil {
@@ -30,15 +39,19 @@ func (w *wakeList) push(c *Connection, m *outgoing) {
 		return
 	}
 	switch c.out.push(f) {
-	case pushWake, pushFull:
+	case pushWake:
 		w.conns = append(w.conns, c)
+	case pushHurry:
+		go c.out.run()
+	case pushFull:
+		c.end(endSlow, errSlow)
 	}
 }
 
 // flush starts the writers and gives the list back.
 func (w *wakeList) flush() {
 	for i, c := range w.conns {
-		c.wake()
+		go c.out.run()
 		w.conns[i] = nil
 	}
 	w.conns = w.conns[:0]
@@ -47,19 +60,14 @@ func (w *wakeList) flush() {
 
 func newWakeList() *wakeList { return wakeLists.Get().(*wakeList) }
 
-// wake starts the writer, or ends the connection if its queue overflowed.
-func (c *Connection) wake() {
-	if c.out.overflowed() {
+// push queues f for c alone. It never blocks.
+func (c *Connection) push(f *transport.Frame) {
+	switch c.out.push(f) {
+	case pushWake, pushHurry:
+		go c.out.run()
+	case pushFull:
 		c.end(endSlow, errSlow)
-		return
 	}
-	go c.out.run()
-}
-
-func (o *outbox) overflowed() bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.full
 }
 
 var errSlow = errors.New("the client does not read fast enough: its queue is full")

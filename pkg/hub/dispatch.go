@@ -65,8 +65,13 @@ func (c *Connection) invoke(m *protocol.Message) error {
 		id:     m.InvocationID,
 		method: method,
 	}
-	if text := inv.prepare(m); text != "" {
-		call3(h.hooks.Invoked, method.name, OutcomeBad, 0)
+	text, outcome := "", OutcomeBad
+	// It runs code of the user's types: what decodes an argument, and what authorizes.
+	if err := contain(inv.call, func() error { text = inv.prepare(m); return nil }); err != nil {
+		text, outcome = explain(unexpected(method.name), err, h.limits.DetailedErrors), OutcomePanic
+	}
+	if text != "" {
+		call3(h.hooks.Invoked, method.name, outcome, 0)
 		c.replyError(m.InvocationID, text)
 		return nil
 	}
@@ -77,7 +82,7 @@ func (c *Connection) invoke(m *protocol.Message) error {
 	case len(inv.call.uploads) > 0:
 		go inv.run()
 	case c.takeSlot():
-		inv.call.slot = c.slots
+		inv.call.slot, inv.call.holds = c.slots, true
 		go inv.run()
 	default:
 		h.server.leave()
@@ -98,9 +103,9 @@ func (inv *invocation) prepare(m *protocol.Message) (text string) {
 	if allow := c.host.authorize; allow != nil && !allow(inv.call) {
 		return "Failed to invoke '" + method.name + "' because user is unauthorized"
 	}
-	unexpected := "An unexpected error occurred invoking '" + method.name + "' on the server. "
+	base := unexpected(method.name) + " "
 	if n, want := len(m.StreamIDs), len(method.params)-method.wire; n != want {
-		return unexpected + fmt.Sprintf("HubException: Client sent %d stream(s), Hub method expects %d.", n, want)
+		return base + fmt.Sprintf("HubException: Client sent %d stream(s), Hub method expects %d.", n, want)
 	}
 	var err error
 	if inv.in, err = method.bind(c.protocol(), m.Arguments, inv.call); err != nil {
@@ -113,16 +118,21 @@ func (inv *invocation) prepare(m *protocol.Message) (text string) {
 	}
 	if method.stream != nil {
 		if text = c.openStream(inv.call, inv.id); text != "" {
-			return withBase(unexpected, text)
+			return withBase(base, text)
 		}
 	}
 	if inv.call.uploads, text = c.newUploads(method, m, inv.in); text != "" {
 		if method.stream != nil {
 			c.closeStream(inv.id)
 		}
-		return withBase(unexpected, text)
+		return withBase(base, text)
 	}
 	return ""
+}
+
+// unexpected is how the answer to an invocation that failed begins.
+func unexpected(method string) string {
+	return "An unexpected error occurred invoking '" + method + "' on the server."
 }
 
 // withBase puts the usual sentence in front of a text that is an exception's.
@@ -156,9 +166,7 @@ func (c *Connection) takeSlot() bool {
 func (inv *invocation) run() {
 	c, m := inv.call.conn, inv.method
 	defer c.host.server.leave()
-	if inv.call.slot != nil {
-		defer func() { <-inv.call.slot }()
-	}
+	defer inv.call.returned()
 	start := time.Now()
 	var result any
 	err := contain(inv.call, func() (err error) {
@@ -168,14 +176,14 @@ func (inv *invocation) run() {
 	c.abandon(inv.call.uploads)
 	outcome := outcomeOf(err)
 	if err == nil && inv.id != "" {
-		if err = c.replyResult(inv.id, result); err != nil {
-			outcome = OutcomeFailed
+		// It runs code of the user's types again.
+		if err = contain(inv.call, func() error { return c.replyResult(inv.id, result) }); err != nil {
+			outcome = outcomeOf(err)
 		}
 	}
 	inv.finished(outcome, err, start)
 	if err != nil {
-		base := "An unexpected error occurred invoking '" + m.name + "' on the server."
-		c.replyError(inv.id, explain(base, err, c.host.limits.DetailedErrors))
+		c.replyError(inv.id, explain(unexpected(m.name), err, c.host.limits.DetailedErrors))
 	}
 }
 
@@ -230,6 +238,16 @@ func contain(call *Call, f func() error) (err error) {
 		if v := recover(); v != nil {
 			err = &panicError{v}
 			call.Logger().Error("hub method panicked", "panic", v, "stack", string(debug.Stack()))
+		}
+	}()
+	return f()
+}
+
+// safely is contain for where no call is under way.
+func safely(f func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = &panicError{v}
 		}
 	}()
 	return f()

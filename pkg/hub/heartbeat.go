@@ -164,37 +164,36 @@ func (b *heartbeat) look(c *Connection, now int64) {
 		c.lastAck = now
 		c.acknowledge()
 	}
-	kind := c.link().Kind()
-	if l.KeepAlive <= 0 || kind == transport.LongPolling {
-		return
+	link := c.link()
+	interval := l.KeepAlive
+	if interval < 0 {
+		interval = DefaultKeepAlive // without pings, who has vanished is looked for all the same
 	}
-	if now-c.lastPing.Load() < int64(l.KeepAlive) {
-		return
+	if link.Kind() == transport.LongPolling || now-c.lastPing.Load() < int64(interval) {
+		return // a poll is a sign of life by itself
 	}
 	c.lastPing.Store(now)
-	silent := time.Since(c.link().LastRead())
 	if c.session != nil && c.out.suspended() {
 		return // it has a timeout of its own
 	}
-	if kind == transport.WebSockets && l.ClientTimeout > 0 && silent > l.ClientTimeout+l.KeepAlive && !c.reading.Load() {
-		c.end(endVanished, errVanished)
-		return
-	}
-	if silent >= l.KeepAlive {
-		c.link().Ping()
-	}
-	if c.out.busy() {
-		return // what is being written tells the client as much
-	}
-	if c.session != nil {
-		if c.out.pushControl(b.ping(c)) {
-			go c.out.run()
+	if silent := time.Since(link.LastRead()); link.Kind() == transport.WebSockets && silent >= interval {
+		if l.ClientTimeout > 0 && silent > l.ClientTimeout+interval && !c.reading.Load() {
+			c.end(endVanished, errVanished)
+			return
 		}
-		return
+		link.Ping()
 	}
-	switch c.out.push(b.ping(c)) {
-	case pushWake, pushFull:
-		c.wake()
+	if l.KeepAlive > 0 && !c.out.busy() { // what is being written tells the client as much
+		b.sendPing(c)
+	}
+}
+
+func (b *heartbeat) sendPing(c *Connection) {
+	switch {
+	case c.session == nil:
+		c.push(b.ping(c))
+	case c.out.pushControl(b.ping(c)):
+		go c.out.run()
 	}
 }
 

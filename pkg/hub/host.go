@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/hubfleet/hubfleet/pkg/transport"
@@ -33,7 +32,6 @@ type host struct {
 	all         audience
 	connections connections
 	channels    channels // groups and users that have members here
-	speakers    [maxCodecs]atomic.Int64
 	acks        acks
 	results     results
 	nodeName    string // of this hub on this node, unique in the cluster; it stands in group commands
@@ -83,18 +81,16 @@ func (h *host) register(c *Connection) {
 	ctx, cancel := context.WithTimeout(h.server.hard, registerTimeout)
 	defer cancel()
 	h.connections.put(c)
-	h.speakers[c.codec].Add(1)
-	if b := h.server.backplane; b != nil {
-		wanted := append(make([]string, 0, 2), h.name+channelConnection+c.id)
-		if c.identity.UserID != "" {
-			wanted = append(wanted, h.name+channelUser+c.identity.UserID) // one round trip for both
-		}
-		if err := b.Subscribe(ctx, wanted...); err != nil {
-			c.log().Warn("connected while the backplane is away: reachable from this node only until it is back", "error", err)
-		}
+	own := h.name + channelConnection + c.id
+	var err error
+	switch b := h.server.backplane; {
+	case c.identity.UserID != "":
+		err = h.channels.join(ctx, h.name+channelUser+c.identity.UserID, c, keepAnyway, own) // one round trip for both
+	case b != nil:
+		err = b.Subscribe(ctx, own)
 	}
-	if c.identity.UserID != "" {
-		h.channels.join(ctx, h.name+channelUser+c.identity.UserID, c, keepAnyway)
+	if err != nil {
+		c.log().Warn("connected while the backplane is away: reachable from this node only until it is back", "error", err)
 	}
 	h.all.add(c)
 }
@@ -112,7 +108,6 @@ func (h *host) unregister(c *Connection) {
 	if b := h.server.backplane; b != nil {
 		b.Unsubscribe(h.name + channelConnection + c.id)
 	}
-	h.speakers[c.codec].Add(-1)
 }
 
 func (h *host) channelNames(kind string, names []string) []string {

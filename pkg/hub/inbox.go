@@ -11,6 +11,7 @@ type inbox struct {
 	limit int64 // the largest message, framing included; negative: none
 	buf   *readBuffer
 	start int // what lies before has been taken
+	tried int // how much was there when no whole message was found in it
 }
 
 type readBuffer struct{ data []byte }
@@ -64,7 +65,11 @@ func (in *inbox) len() int {
 }
 
 // take removes the first n bytes.
-func (in *inbox) take(n int) { in.start += n }
+func (in *inbox) take(n int) { in.start, in.tried = in.start+n, 0 }
+
+// worthwhile says whether to look for a message again, when more is about to come. A search begins at the front, so
+// without it a very large message that trickles in would cost the square of its size.
+func (in *inbox) worthwhile() bool { return in.len() < readSize || in.len() >= 2*in.tried }
 
 // rest gives the buffer back if it is empty.
 func (in *inbox) rest() {
@@ -82,5 +87,5 @@ func (in *inbox) release() {
 		in.buf.data = in.buf.data[:0]
 		readBuffers.Put(in.buf)
 	}
-	in.buf, in.start = nil, 0
+	in.buf, in.start, in.tried = nil, 0, 0
 }

@@ -15,18 +15,27 @@ import (
 // The writer takes all that waits at once and hands it to the transport, which joins it. What is sent to the client by
 // others never waits here (push); what the client itself asked for may (pushWait).
 type outbox struct {
-	mu      sync.Mutex
-	list    *frameList    // what waits; nil when nothing does
-	bytes   int           // what waits and what is being written
-	max     int           // the bound on bytes
-	running bool          // a writer exists, or will once the outbox is released
-	closed  bool          // nothing more is taken
-	full    bool          // it was closed because it was full
-	moved   chan struct{} // closed when there is room again, or none will ever be; nil when nobody waits
-	replay  *replay       // what may have to be sent again; nil unless reconnects are stateful
+	mu     sync.Mutex
+	list   *frameList // what waits; nil when nothing does
+	bytes  int        // what waits and what is being written
+	max    int        // the bound on bytes
+	writer writerState
+	closed bool          // nothing more is taken
+	moved  chan struct{} // closed when there is room again, or none will ever be; nil when nobody waits
+	replay *replay       // what may have to be sent again; nil unless reconnects are stateful
 
 	run func() // the writer; made once, so that starting it allocates nothing
 }
+
+// writerState is whether a writer exists.
+type writerState uint8
+
+const (
+	writerNone    writerState = iota
+	writerOwed                // whoever queued the first frame is about to start it
+	writerRunning             // it runs
+	writerHeld                // there shall be none until release
+)
 
 // frameList is a pooled slice, so that an idle connection needs none of its own.
 type frameList struct {
@@ -54,15 +63,16 @@ type pushed uint8
 
 const (
 	pushQueued pushed = iota // a writer will take it
-	pushWake                 // so, but the caller must start the writer, with go o.run()
-	pushFull                 // the queue is full; from now on it takes nothing more
+	pushWake                 // so, but the caller must start the writer, with go o.run(), soon
+	pushHurry                // so, and at once: the queue fills up. That somebody else will do so too does no harm
+	pushFull                 // the queue is full; from now on it takes nothing more, and the connection must be ended
 	pushClosed               // the queue takes nothing any more
 )
 
 // hold makes the outbox queue what comes without writing it, until release.
 func (o *outbox) hold() {
 	o.mu.Lock()
-	o.running = true
+	o.writer = writerHeld
 	o.mu.Unlock()
 }
 
@@ -70,9 +80,8 @@ func (o *outbox) hold() {
 func (o *outbox) release() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.running = false
-	if o.startable() {
-		o.running = true
+	o.writer = writerNone
+	if o.start() == pushWake {
 		return true
 	}
 	o.announce()
@@ -81,7 +90,7 @@ func (o *outbox) release() bool {
 
 // startable says whether there is something for a writer to do. o.mu must be held.
 func (o *outbox) startable() bool {
-	if o.running {
+	if o.writer != writerNone {
 		return false
 	}
 	if o.replay != nil {
@@ -98,7 +107,7 @@ func (o *outbox) push(f *transport.Frame) pushed {
 		return pushClosed
 	}
 	if !o.room(f.Len()) {
-		o.closed, o.full = true, true
+		o.closed = true
 		o.announce()
 		return pushFull
 	}
@@ -115,6 +124,9 @@ func (o *outbox) add(f *transport.Frame) pushed {
 	o.list.frames = append(o.list.frames, f)
 	o.list.queued += f.Len()
 	o.bytes += f.Len()
+	if o.writer == writerOwed && o.bytes > o.max/2 {
+		return pushHurry
+	}
 	return o.start()
 }
 
@@ -123,8 +135,19 @@ func (o *outbox) start() pushed {
 	if !o.startable() {
 		return pushQueued
 	}
-	o.running = true
+	o.writer = writerOwed
 	return pushWake
+}
+
+// begin makes the caller the writer; it returns false when another one is, or there is nothing to write.
+func (o *outbox) begin() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.writer != writerOwed {
+		return false
+	}
+	o.writer = writerRunning
+	return true
 }
 
 var errNoRoom = errors.New("the client did not read what it asked for in time")
@@ -188,7 +211,7 @@ func (o *outbox) take() *frameList {
 		o.list = nil
 	}
 	if l == nil {
-		o.running = false
+		o.writer = writerNone
 		o.announce()
 	}
 	return l
@@ -221,7 +244,8 @@ func (o *outbox) finish(last *transport.Frame) bool {
 	return o.add(last) == pushWake
 }
 
-// discard closes the queue and drops what waits. It returns how many bytes those were.
+// discard closes the queue and drops what waits. It returns how many bytes the client has not taken, those that were being written
+// included.
 func (o *outbox) discard() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -230,14 +254,13 @@ func (o *outbox) discard() int {
 	if o.replay != nil {
 		o.replay.discard()
 	}
-	if o.list == nil {
-		return 0
+	left := o.bytes
+	if o.list != nil {
+		o.bytes -= o.list.queued
+		o.list.release()
+		o.list = nil
 	}
-	dropped := o.list.queued
-	o.list.release()
-	o.list = nil
-	o.bytes -= dropped
-	return dropped
+	return left
 }
 
 // idle returns when no writer is at work, or false after limit.
@@ -246,7 +269,7 @@ func (o *outbox) idle(limit time.Duration) bool {
 	defer t.Stop()
 	for {
 		o.mu.Lock()
-		if !o.running {
+		if o.writer == writerNone {
 			o.mu.Unlock()
 			return true
 		}
@@ -264,5 +287,5 @@ func (o *outbox) idle(limit time.Duration) bool {
 func (o *outbox) busy() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.running
+	return o.writer != writerNone
 }

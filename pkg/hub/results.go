@@ -106,7 +106,7 @@ func (t Target) Invoke(ctx context.Context, result any, method string, args ...a
 		return errOneClient
 	}
 	call, _ := ctx.Value(callKey{}).(*Call)
-	if call != nil && call.method == onConnected {
+	if call != nil && call.conn.joining.Load() || t.from != nil && t.from.joining.Load() {
 		return errResultInConnected
 	}
 	call.yield()
@@ -134,7 +134,9 @@ func (h *host) invokeLocal(ctx context.Context, c *Connection, result any, metho
 	if c.hasEnded() {
 		return fmt.Errorf("%w: Connection '%s' disconnected", ErrNoConnection, c.id)
 	}
-	c.reply(f)
+	if err := c.replyWithin(ctx, f); err != nil {
+		return err
+	}
 	return p.wait(ctx, result)
 }
 
@@ -273,16 +275,19 @@ func (h *host) returned(payload []byte) error {
 			continue
 		}
 		body, n, err := codec.Next(done.Frame)
-		if err != nil || n == 0 {
-			return fmt.Errorf("a client result that is no message: %w", err)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return errors.New("a client result that is no whole message")
 		}
 		var m protocol.Message
 		if err := codec.Decode(body, &m); err != nil {
 			return err
 		}
-		p := h.results.take(m.InvocationID)
-		if p == nil || p.relay != "" {
-			return nil // whoever asked does not wait any more
+		p := h.results.get(m.InvocationID)
+		if p == nil || p.conn != nil || h.results.take(m.InvocationID) == nil {
+			return nil // whoever asked does not wait any more, or did not ask another node
 		}
 		r := clientResult{codec: codec, value: bytes.Clone(m.Result)}
 		if m.HasError {

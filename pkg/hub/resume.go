@@ -89,6 +89,9 @@ func (c *Connection) attach(conn transport.Conn) {
 			older.Abort()
 		}
 	}
+	if c.hasEnded() {
+		c.closeSession() // it may have been closed just before this socket came
+	}
 	// The client knows that the old socket is dead; we may not know it yet.
 	if old := c.link(); old != conn {
 		old.Abort()

@@ -68,8 +68,6 @@ func (c *Connection) begin() bool {
 func (c *Connection) leave() {
 	c.busy.Lock()
 	defer c.busy.Unlock()
-	c.endUploads()
-	c.disappoint()
 	if c.connected {
 		c.callDisconnected()
 	}
@@ -87,7 +85,9 @@ func (c *Connection) callConnected() bool {
 	ctx, cancel := context.WithTimeout(h.server.hard, lifecycleTimeout)
 	defer cancel()
 	call := &Call{ctx: ctx, conn: c, method: "OnConnected"}
+	c.joining.Store(true)
 	err := contain(call, func() error { return h.onConnected(call) })
+	c.joining.Store(false)
 	if err == nil {
 		return true
 	}
@@ -249,7 +249,7 @@ func (c *Connection) consume(in *inbox, r io.Reader) error {
 		if err != nil {
 			return err
 		}
-		if !c.process(in) {
+		if (!more || in.worthwhile()) && !c.process(in) {
 			return errEnded
 		}
 		if !more {
@@ -307,6 +307,7 @@ func (c *Connection) process(in *inbox) bool {
 		}
 		in.take(n)
 	}
+	in.tried = in.len()
 	if in.overflowed() {
 		err := fmt.Sprintf("The maximum message size of %dB was exceeded. The message size can be configured in AddHubOptions.", in.limit)
 		c.log().Info("the client sent too large a message", "max_message_size", in.limit)

@@ -344,6 +344,10 @@ func (s *Server) Shutdown(ctx context.Context) error {
 func (s *Server) cutOff(gone <-chan struct{}, cause error) error {
 	conns := s.beat.connections(nil)
 	for _, c := range conns {
+		if c.opened.Load() == 0 {
+			c.link().Abort() // it has not done its handshake, so there is nothing to say goodbye to
+			continue
+		}
 		c.end(endShutdown, nil)
 	}
 	s.stopHard()

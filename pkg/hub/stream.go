@@ -89,7 +89,7 @@ func (inv *invocation) runStream() {
 	case began:
 		c.replyError(inv.id, explain("An error occurred on the server while streaming results.", err, c.host.limits.DetailedErrors))
 	default:
-		c.replyError(inv.id, explain("An unexpected error occurred invoking '"+m.name+"' on the server.", err, c.host.limits.DetailedErrors))
+		c.replyError(inv.id, explain(unexpected(m.name), err, c.host.limits.DetailedErrors))
 	}
 }
 

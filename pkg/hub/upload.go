@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/hubfleet/hubfleet/pkg/protocol"
 )
@@ -20,7 +21,7 @@ type upload struct {
 
 	mu     sync.Mutex // held while an item is handed over, and while items is closed
 	closed bool
-	err    error // why it ended early
+	err    atomic.Pointer[error] // why it ended early; set before items is closed
 }
 
 var errUploadCut = errors.New("The underlying connection was closed.") //nolint // the text of ASP.NET Core
@@ -56,6 +57,9 @@ func (c *Connection) openUploads(uploads []*upload) (text string) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.ended {
+		return "HubException: The connection has ended."
+	}
 	if n := len(c.uploads) + len(c.streams) + len(uploads); n > c.host.limits.MaxStreams {
 		return tooManyStreams(c.host.limits.MaxStreams)
 	}
@@ -98,14 +102,31 @@ func (c *Connection) streamItem(m *protocol.Message) {
 		return
 	}
 	v := reflect.New(u.elem)
-	if err := c.protocol().Unmarshal(m.Item, v.Interface()); err != nil {
+	err := safely(func() error { return c.protocol().Unmarshal(m.Item, v.Interface()) })
+	if err != nil {
 		c.log().Debug("a stream item does not fit; the stream ends", "stream", u.id, "error", err)
 		c.closeUpload(u.id)
-		u.end(fmt.Errorf("Failed to bind Stream message. %w", err)) //nolint // the text of ASP.NET Core
+		u.end(&bindStreamError{err, c.host.limits.DetailedErrors})
 		return
 	}
 	u.put(v.Elem(), c.Done())
 }
+
+// bindStreamError ends a stream whose item does not fit. Its text may be passed on to clients; the cause is in it only with detailed
+// errors.
+type bindStreamError struct {
+	cause   error
+	details bool
+}
+
+func (e *bindStreamError) Error() string {
+	if e.details {
+		return "Failed to bind Stream message. InvalidDataException: " + e.cause.Error()
+	}
+	return "Failed to bind Stream message."
+}
+
+func (e *bindStreamError) Unwrap() error { return e.cause }
 
 // put waits for room, unless the call or the connection ends.
 func (u *upload) put(v reflect.Value, gone <-chan struct{}) {
@@ -128,7 +149,9 @@ func (u *upload) end(err error) {
 	if u.closed {
 		return
 	}
-	u.closed, u.err = true, err
+	if u.closed = true; err != nil {
+		u.err.Store(&err)
+	}
 	u.items.Close()
 }
 
@@ -171,10 +194,12 @@ func (u *upload) sequence(args []reflect.Value) []reflect.Value {
 	}
 }
 
+// failure does not wait for an item that is being handed over.
 func (u *upload) failure() error {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	return u.err
+	if err := u.err.Load(); err != nil {
+		return *err
+	}
+	return nil
 }
 
 // StreamErr says why a stream from the client, which the method receives by the given channel, has ended: nil when the client

@@ -26,7 +26,7 @@ func TestSlowClientCostsOnlyItself(t *testing.T) {
 	slow := make(chan int, 1)
 	closed := make(chan hub.CloseReason, 200)
 	s := newServer(t, &chat{}, hub.Options{
-		Limits: hub.Limits{SendTimeout: time.Hour, MaxQueue: 64 << 10},
+		Limits: hub.Limits{SendTimeout: time.Hour, MaxQueue: 256 << 10},
 		Hooks: func(string, []string) hub.Hooks {
 			return hub.Hooks{
 				SlowClient:   func(n int) { slow <- n },

@@ -85,7 +85,7 @@ func TestInvokeErrors(t *testing.T) {
 }
 
 func TestLargeMessages(t *testing.T) {
-	const size = 300_000
+	const size = 120_000
 	over(t, hub.Options{Limits: hub.Limits{MaxMessageSize: 2 * size}}, func(t *testing.T, s *service, o client.Options) {
 		c := dial(t, s.url, o)
 		text := strings.Repeat("äx", size/3)

@@ -73,7 +73,7 @@ func (c *connection) serve() error {
 
 // abandon ends the connection where it stands.
 func (c *connection) abandon(reason error) {
-	failure := &lost{reason}
+	failure := loss(reason)
 	c.out.close(failure)
 	c.calls.fail(failure)
 	c.end(failure)

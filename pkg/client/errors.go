@@ -69,6 +69,15 @@ func (e *closeError) Unwrap() []error {
 // lost is what calls fail with that were under way when a connection ended.
 type lost struct{ cause error }
 
+// loss is what calls fail with because of why the connection ended.
+func loss(cause error) error {
+	var already *lost
+	if errors.As(cause, &already) {
+		return already
+	}
+	return &lost{cause}
+}
+
 func (e *lost) Error() string {
 	if e.cause == nil || errors.Is(e.cause, errStopped) {
 		return ErrClosed.Error()

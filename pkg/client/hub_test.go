@@ -28,8 +28,11 @@ func within(t testing.TB) context.Context {
 
 // lab is the hub of the tests.
 type lab struct {
-	ended chan error // where Forever and Swallow say how they ended
+	ended   chan error    // where Forever and Swallow say how they ended
+	release chan struct{} // ends Hang
 }
+
+func newLab() lab { return lab{make(chan error, 16), make(chan struct{})} }
 
 type point struct {
 	X, Y int
@@ -54,7 +57,6 @@ func (lab) Say(c *hub.Call, text string) error {
 func (lab) Tell(c *hub.Call, group, text string) error {
 	return c.Clients().Group(group).Send(c, "Told", text)
 }
-func (lab) Hang(c *hub.Call) error  { <-c.Done(); return c.Err() }
 func (lab) Nap(_ *hub.Call, ms int) { time.Sleep(time.Duration(ms) * time.Millisecond) }
 func (lab) Part(c *hub.Call)        { c.Connection().Abort() }
 func (lab) Burst(c *hub.Call, n, size int) error {
@@ -64,6 +66,15 @@ func (lab) Burst(c *hub.Call, n, size int) error {
 			return err
 		}
 	}
+	return nil
+}
+
+// Hang tells the caller that it runs, and heeds nothing but the end of the test.
+func (l lab) Hang(c *hub.Call) error {
+	if err := c.Clients().Caller().Send(c, "Hanging"); err != nil {
+		return err
+	}
+	<-l.release
 	return nil
 }
 
@@ -101,9 +112,12 @@ func (l lab) Forever(c *hub.Call) <-chan int {
 	ch := make(chan int)
 	go func() {
 		defer close(ch)
+		pace := time.NewTicker(time.Millisecond) // or far more would be on its way than anybody reads
+		defer pace.Stop()
 		for i := 0; ; i++ {
 			select {
 			case ch <- i:
+				<-pace.C
 			case <-c.Done():
 				l.ended <- context.Cause(c)
 				return
@@ -171,7 +185,7 @@ type service struct {
 
 func serve(t testing.TB, o hub.Options, wrap func(http.Handler) http.Handler) *service {
 	t.Helper()
-	s := &service{Server: hub.NewServer(o), lab: lab{ended: make(chan error, 16)}}
+	s := &service{Server: hub.NewServer(o), lab: newLab()}
 	if err := s.Map("/lab", s.lab); err != nil {
 		t.Fatal(err)
 	}
@@ -182,6 +196,7 @@ func serve(t testing.TB, o hub.Options, wrap func(http.Handler) http.Handler) *s
 	s.web = httptest.NewServer(handler)
 	s.url = s.web.URL + "/lab"
 	t.Cleanup(func() {
+		close(s.lab.release)
 		cutOff(s.Server)
 		s.web.Close()
 	})
@@ -280,4 +295,15 @@ func over(t *testing.T, o hub.Options, test func(t *testing.T, s *service, o cli
 			test(t, serve(t, o, wrap), client.Options{Transports: []client.Transport{set.transport}, Codec: set.codec})
 		})
 	}
+}
+
+// hang begins an invocation that does not end by itself, and returns once it runs.
+func hang(t testing.TB, c *client.Client) (ended <-chan error) {
+	t.Helper()
+	runs, failed := make(chan struct{}), make(chan error, 1)
+	defer c.On("Hanging", func() { close(runs) })()
+	ctx := within(t)
+	go func() { failed <- c.Invoke(ctx, nil, "Hang") }()
+	next(t, runs)
+	return failed
 }

@@ -161,14 +161,14 @@ func (c *connection) send(ctx context.Context, method string, args []any) error 
 	if err != nil {
 		return err
 	}
+	if len(uploads) == 0 {
+		return c.out.await(ctx, serial)
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	defer context.AfterFunc(c.ctx, func() { cancel(&lost{context.Cause(c.ctx)}) })()
+	defer context.AfterFunc(c.ctx, func() { cancel(loss(context.Cause(c.ctx))) })()
 	c.start(ctx, cancel, method, uploads).Wait()
-	if err := context.Cause(ctx); err != nil {
-		return err
-	}
-	return c.out.await(ctx, serial)
+	return context.Cause(ctx)
 }
 
 // download is a stream from the server.

@@ -31,10 +31,14 @@ var unavailable = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) 
 // newHubs returns a server with the lab, which is shut down with the test.
 func newHubs(t testing.TB) *hub.Server {
 	s := hub.NewServer(hub.Options{})
-	if err := s.Map("/lab", lab{ended: make(chan error, 16)}); err != nil {
+	l := newLab()
+	if err := s.Map("/lab", l); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { cutOff(s) })
+	t.Cleanup(func() {
+		close(l.release)
+		cutOff(s)
+	})
 	return s
 }
 
@@ -94,8 +98,7 @@ func TestReconnect(t *testing.T) {
 				t.Fatal(err)
 			}
 			id := c.ConnectionID()
-			pending := make(chan error)
-			go func() { pending <- c.Invoke(ctx, nil, "Hang") }()
+			pending := hang(t, c)
 
 			at.set(unavailable)
 			cutOff(first)
@@ -151,11 +154,7 @@ func TestStart(t *testing.T) {
 	diff(t, "state", client.Connected, c.State())
 	diff(t, "error while it runs", nil, c.Err())
 
-	pending := make(chan error)
-	go func() { pending <- c.Invoke(ctx, nil, "Hang") }()
-	if err := c.Send(ctx, "Nothing"); err != nil {
-		t.Error(err)
-	}
+	pending := hang(t, c)
 	for range 2 {
 		if err := c.Stop(ctx); err != nil {
 			t.Errorf("Stop: %v", err)

@@ -37,7 +37,7 @@ build: ## Build the node into bin/
 	go build -o bin/ ./cmd/node
 
 .PHONY: setup
-setup: ## Install what the tests need: redis-server, Chromium, npm packages
+setup: ## Install what the tests need: redis-server, nginx, Chromium, npm packages
 	@scripts/setup
 
 .PHONY: test

@@ -1,7 +1,10 @@
 // The official client with what it received written down.
 
-import { HttpTransportType, HubConnectionBuilder, LogLevel } from "@microsoft/signalr";
+import { HttpTransportType, HubConnectionBuilder, JsonHubProtocol, LogLevel } from "@microsoft/signalr";
+import { MessagePackHubProtocol } from "@microsoft/signalr-protocol-msgpack";
 import { Log, within } from "./wait.js";
+
+export const protocols = { JSON: JsonHubProtocol, MessagePack: MessagePackHubProtocol };
 
 // Each test file collects its clients here, so that none is forgotten.
 const open = new Set();
@@ -10,14 +13,16 @@ export class Client {
   log = new Log(); // {message: [from, text]}, {system: text}, {reconnecting}, {reconnected: id}, {closed: error}
   messages = []; // the messages alone, as [from, text]
 
-  // options: user, reconnect (retry for ever), skipNegotiation, token.
-  constructor(url, { user, reconnect = false, skipNegotiation = false, token } = {}) {
-    const options = {};
+  // options: hub, user, transport and protocol by their names, reconnect (retry for ever), stateful, skipNegotiation, token.
+  constructor(url, { hub = "chat", user, transport, protocol = "JSON", reconnect = false, stateful = false, skipNegotiation = false, token } = {}) {
+    const options = { transport: HttpTransportType[transport] };
     if (skipNegotiation) Object.assign(options, { skipNegotiation, transport: HttpTransportType.WebSockets });
     if (token) options.accessTokenFactory = () => token;
     const query = user ? `?user=${encodeURIComponent(user)}` : "";
-    let builder = new HubConnectionBuilder().withUrl(`${url}/chat${query}`, options).configureLogging(LogLevel.None);
+    let builder = new HubConnectionBuilder().withUrl(`${url}/${hub}${query}`, options).configureLogging(LogLevel.None)
+      .withHubProtocol(new protocols[protocol]());
     if (reconnect) builder = builder.withAutomaticReconnect({ nextRetryDelayInMilliseconds: () => 50 });
+    if (stateful) builder = builder.withStatefulReconnect();
 
     this.connection = builder.build();
     this.connection.on("ReceiveMessage", (...args) => {
@@ -45,8 +50,19 @@ export class Client {
   // error returns the text with which a call fails.
   async error(method, ...args) {
     const result = await this.invoke(method, ...args).then((value) => ({ value }), (err) => ({ err }));
-    if (!result.err) throw new Error(`${method} succeeded with ${JSON.stringify(result.value)}`);
+    if (!result.err) throw new Error(`${method} succeeded with ${`${JSON.stringify(result.value)}`.slice(0, 200)}`);
     return result.err.message;
+  }
+
+  // stream collects what a stream brings: the items, and the error's text, if it ended with one.
+  stream(method, ...args) {
+    const items = [];
+    const ended = new Promise((resolve) => this.connection.stream(method, ...args).subscribe({
+      next: (item) => items.push(item),
+      complete: () => resolve({ items }),
+      error: (err) => resolve({ items, error: err.message }),
+    }));
+    return within(ended, `${method} to end`);
   }
 
   // receives waits for a message with this text.
@@ -60,6 +76,12 @@ export class Client {
   hears(text) { return this.log.first((e) => e.system === text, `the system message ${JSON.stringify(text)}`); }
 
   happens(kind, from = 0) { return this.log.first((e) => kind in e, kind, from); }
+
+  // reconnected returns the new id once the client is back.
+  async reconnected() { return (await this.happens("reconnected")).reconnected; }
+
+  // again starts it anew, wherever it then goes.
+  again() { return within(this.connection.stop().then(() => this.connection.start()), "the client to start again"); }
 
   async stop() {
     open.delete(this);

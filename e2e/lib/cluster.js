@@ -21,10 +21,10 @@ export class Cluster {
   #stderr = [];
   #exit;
 
-  // start returns when every node is ready. args are further flags of the nodes, cwd is where they run.
-  static async start({ nodes = 3, redis = "", args = [], cwd = root } = {}) {
+  // start returns when every node is ready. program is what the nodes run, args are further flags of theirs, cwd is where they run.
+  static async start({ program = "node", nodes = 3, redis = "", args = [], cwd = root } = {}) {
     const cluster = new Cluster();
-    const flags = ["--json", "--node", bin("node"), "--nodes", String(nodes), "--redis", redis, "--listen", "127.0.0.1:0"];
+    const flags = ["--json", "--node", bin(program), "--nodes", String(nodes), "--redis", redis, "--listen", "127.0.0.1:0"];
     cluster.#child = spawn(bin("devcluster"), [...flags, "--", ...args], { cwd, env: cleanEnv(), stdio: "pipe" });
     cluster.#exit = new Promise((resolve) => cluster.#child.on("close", resolve));
     createInterface({ input: cluster.#child.stdout }).on("line", (line) => cluster.#events.add(JSON.parse(line)));

@@ -1,0 +1,139 @@
+// The official client's features over every transport, in every encoding, in Node.js and in Chromium, on one node and on three
+// behind an nginx that hands out requests in turn. What ran stands as a table in docs/compatibility.md.
+
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { launch } from "./lib/browser.js";
+import { Cluster, topologies } from "./lib/cluster.js";
+import { Client } from "./lib/client.js";
+import { essentials, features } from "./lib/features.js";
+import { Nginx } from "./lib/nginx.js";
+import { Page } from "./lib/page.js";
+import { Table, update } from "./lib/table.js";
+
+const inNode = [
+  ["Node.js", "WebSockets", "JSON"], ["Node.js", "WebSockets", "MessagePack"],
+  ["Node.js", "ServerSentEvents", "JSON"],
+  ["Node.js", "LongPolling", "JSON"], ["Node.js", "LongPolling", "MessagePack"],
+];
+const inChromium = [
+  ["Chromium", "WebSockets", "JSON"], ["Chromium", "WebSockets", "MessagePack"],
+  ["Chromium", "ServerSentEvents", "JSON"],
+  ["Chromium", "LongPolling", "JSON"],
+];
+const table = new Table(["Nodes", "Client", "Transport", "Encoding"], [...Object.keys(features), "reconnect"]);
+const nameOf = (feature, kind) => [feature, ...kind].join(", ");
+
+let browser;
+before(async () => { browser = await launch(); });
+after(() => browser?.close());
+
+for (const topology of topologies) {
+  const nodes = topology.nodes === 1 ? "one" : "three, nginx";
+  describe(topology.nodes === 1 ? "one node" : "three nodes behind nginx", () => {
+    let chat; // the sample hub's nodes
+    let more; // the test hub's nodes
+    let nginx;
+    let urls; // of the balancer, by hub
+    const pages = new Map(); // the clients in Chromium by kind, each a promise
+    before(async () => {
+      chat = await Cluster.start(topology);
+      more = await Cluster.start({ ...topology, program: "testhub", redis: chat.redis || "none" });
+      const of = (cluster) => cluster.nodes.map((node) => node.url);
+      if (topology.nodes > 1) nginx = await Nginx.start({ chat: of(chat), test: of(more) });
+      urls = nginx ? { chat: nginx.url, test: nginx.url } : { chat: of(chat)[0], test: of(more)[0] };
+    });
+    after(async () => {
+      await nginx?.close();
+      await more.close();
+      await chat.close();
+    });
+
+    describe("Node.js", { concurrency: 6 }, () => {
+      for (const [feature, check] of Object.entries(features)) {
+        for (const kind of inNode) {
+          const [, transport, protocol] = kind;
+          const name = nameOf(feature, kind);
+          test(name, table.cell([nodes, ...kind], feature, async (t) => {
+            const clients = [];
+            t.after(() => Promise.all(clients.map((client) => client.stop())));
+            const connect = async (options) => {
+              const client = await Client.connect(urls[options?.hub ?? "chat"], { transport, protocol, ...options });
+              clients.push(client);
+              return client;
+            };
+            await check({ connect, name, transport, protocol });
+          }));
+        }
+      }
+    });
+
+    describe("Chromium", { concurrency: inChromium.length }, () => {
+      before(async () => {
+        for (const kind of inChromium) {
+          const [, transport, protocol] = kind;
+          pages.set(kind, Page.connect(browser, urls.chat, { transport, protocol, user: nameOf("user", kind) }));
+        }
+        await Promise.allSettled(pages.values()); // a test whose page is not there says so itself
+      });
+      for (const [feature, check] of Object.entries(essentials)) {
+        for (const kind of inChromium) {
+          const name = nameOf(feature, kind);
+          test(name, table.cell([nodes, ...kind], feature, async () => {
+            await check({ page: await pages.get(kind), user: nameOf("user", kind), name, transport: kind[1] });
+          }));
+        }
+      }
+    });
+
+    // One node dies under the clients of all kinds at once.
+    describe("reconnect", { concurrency: true }, () => {
+      const clients = new Map(); // by kind, each a promise of a client and its id
+      let victim;
+      before(async () => {
+        victim = chat.nodes[0].name;
+        for (const kind of [...inNode, ...inChromium]) {
+          const [, transport, protocol] = kind;
+          const client = pages.get(kind) ?? Client.connect(urls.chat, { transport, protocol, reconnect: true });
+          clients.set(kind, client.then((c) => put(c, victim)));
+        }
+        await Promise.allSettled(clients.values());
+        await chat.kill(victim);
+        if (topology.nodes === 1) await chat.restart(victim);
+      });
+      after(async () => {
+        for (const { value } of await Promise.allSettled(clients.values())) await value?.client.stop();
+        if (topology.nodes > 1) await chat.restart(victim);
+      });
+
+      for (const kind of [...inNode, ...inChromium]) {
+        const name = nameOf("reconnect", kind);
+        test(name, table.cell([nodes, ...kind], "reconnect", async () => {
+          const { client: ana, id } = await clients.get(kind);
+          const reconnected = await ana.reconnected();
+          assert.notEqual(reconnected, id);
+          assert.equal(reconnected, await ana.id);
+          if (topology.nodes > 1) assert.notEqual((await ana.invoke("WhoAmI")).node, victim);
+          await ana.invoke("JoinRoom", name);
+          await ana.invoke("SendToRoom", name, "ana", `${name}: back again`);
+          await ana.receives(`${name}: back again`);
+        }));
+      }
+    });
+  });
+}
+
+// put makes the client start again until the balancer has put it on the node.
+async function put(client, node) {
+  for (let tries = 0; (await client.invoke("WhoAmI")).node !== node; tries++) {
+    if (tries === 50) throw new Error(`the balancer never chose ${node}`);
+    await client.again();
+  }
+  return { client, id: await client.id };
+}
+
+test("docs/compatibility.md holds what ran", () => {
+  console.log(`\n${table}`);
+  if (update) table.write();
+  assert.deepEqual(table.faults(), [], "run the tests with HUBFLEET_UPDATE=1, and look at what has changed");
+});

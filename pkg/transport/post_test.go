@@ -34,6 +34,7 @@ func TestPostBeforeAttach(t *testing.T) {
 		token, _ = s.token(t)
 		s.post(t, token, "early")
 		time.Sleep(15 * time.Second)
+		synctest.Wait()
 		s.start(t, "GET", "/chat?id="+token, nil).expect(t, "too late", answerUnknown)
 		select {
 		case <-s.accepted:

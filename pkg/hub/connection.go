@@ -229,12 +229,14 @@ func (c *Connection) write() {
 		c.out.wrote(queued)
 		if err != nil && !c.suspend(link) {
 			c.out.discard()
-			c.writeFailed(err)
+			c.transportFailed(err)
 		}
 	}
 }
 
-func (c *Connection) writeFailed(err error) {
+// transportFailed ends a connection that broke; one that broke because the client took nothing was slow. Whichever of reader and
+// writer learns of it first says so.
+func (c *Connection) transportFailed(err error) {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		c.end(endSlow, errors.New("the client did not take a message within the send timeout"))
 		return

@@ -266,7 +266,7 @@ func (c *Connection) readFailed(in *inbox, err error) {
 	case errors.Is(err, io.EOF):
 		c.end(endClient, invalidData("Connection terminated while reading a message."))
 	default:
-		c.end(endTransport, err)
+		c.transportFailed(err)
 	}
 }
 

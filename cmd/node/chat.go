@@ -54,7 +54,7 @@ func (h *ChatHub) JoinRoom(c *hub.Call, room string) error {
 	if err := c.Groups().Add(c, c.ConnectionID(), room); err != nil {
 		return err
 	}
-	return to(c, c.Clients().Group(room)).SystemMessage(c.ConnectionID()+" joined "+room)
+	return to(c, c.Clients().Group(room)).SystemMessage(c.ConnectionID() + " joined " + room)
 }
 
 // LeaveRoom ends the caller's membership, and tells those who stay.
@@ -65,7 +65,7 @@ func (h *ChatHub) LeaveRoom(c *hub.Call, room string) error {
 	if err := c.Groups().Remove(c, c.ConnectionID(), room); err != nil {
 		return err
 	}
-	return to(c, c.Clients().Group(room)).SystemMessage(c.ConnectionID()+" left "+room)
+	return to(c, c.Clients().Group(room)).SystemMessage(c.ConnectionID() + " left " + room)
 }
 
 // SendToRoom sends to all members of a room; one need not be a member.

@@ -15,8 +15,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/hubfleet/hubfleet/internal/hubgen/testdata/other"
 	"github.com/hubfleet/hubfleet/internal/hubgen/testdata/zoo"
-	"github.com/hubfleet/hubfleet/internal/hubgen/testdata/zoo/other"
 	"github.com/hubfleet/hubfleet/pkg/hub"
 	"github.com/hubfleet/hubfleet/pkg/protocol"
 )

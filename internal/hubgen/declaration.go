@@ -33,8 +33,8 @@ func (d *declarations) refer(t *types.Named) string {
 	return ""
 }
 
-// give names everything that was found. Types of the hub's own package go first; of others, those whose names are taken
-// are named with their packages.
+// give names everything that was found. What is of the hub's own package goes first; where a name is taken, types of
+// others are named with their packages.
 func (d *declarations) give(taken names) {
 	order := make([]int, len(d.found))
 	for i := range order {
@@ -42,21 +42,33 @@ func (d *declarations) give(taken names) {
 	}
 	slices.SortFunc(order, func(a, b int) int {
 		x, y := d.found[a], d.found[b]
-		return cmp.Or(cmp.Compare(d.distance(x), d.distance(y)), cmp.Compare(types.TypeString(x, nil), types.TypeString(y, nil)))
+		return cmp.Or(cmp.Compare(d.foreign(x), d.foreign(y)), cmp.Compare(types.TypeString(x, nil), types.TypeString(y, nil)))
 	})
 	d.names = make([]string, len(d.found))
 	for _, i := range order {
 		t := d.found[i]
-		name := typeName(t)
-		d.names[i] = taken.pick(name, upperFirst(t.Obj().Pkg().Name())+name)
+		name := typeName(t, plain)
+		d.names[i] = taken.pick(name, typeName(t, d.packageOf), upperFirst(t.Obj().Pkg().Name())+name)
 	}
 }
 
-func (d *declarations) distance(t *types.Named) int {
-	if t.Obj().Pkg() == d.program.pkg {
-		return 0
+// packageOf is the name of a package that is not the hub's.
+func (d *declarations) packageOf(pkg *types.Package) string {
+	if pkg == d.program.pkg {
+		return ""
 	}
-	return 1
+	return upperFirst(pkg.Name())
+}
+
+// foreign counts the types of other packages in a type's name.
+func (d *declarations) foreign(t *types.Named) (count int) {
+	typeName(t, func(pkg *types.Package) string {
+		if pkg != d.program.pkg {
+			count++
+		}
+		return ""
+	})
+	return count
 }
 
 // write declares all that was referred to, and what that refers to.

@@ -1,9 +1,11 @@
 package hubgen
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Protocol is a hub protocol. It decides how some values look in TypeScript.
@@ -40,16 +42,18 @@ func Generate(ctx context.Context, o Options) ([]byte, error) {
 	if o.Hub == "" {
 		return nil, errors.New("no hub is named")
 	}
-	if o.Protocol == "" {
-		o.Protocol = JSON
-	}
-	if o.Protocol != JSON && o.Protocol != MessagePack {
+	if o.Protocol != "" && !slices.Contains(Protocols, o.Protocol) {
 		return nil, fmt.Errorf("unknown protocol %q: it must be %q or %q", o.Protocol, JSON, MessagePack)
 	}
 	p, err := load(ctx, o.Dir, o.Package)
 	if err != nil {
 		return nil, err
 	}
+	return p.generate(o)
+}
+
+func (p *program) generate(o Options) ([]byte, error) {
+	o.Protocol = cmp.Or(o.Protocol, JSON)
 	hub, err := p.hub(o.Hub)
 	if err != nil {
 		return nil, err

@@ -33,6 +33,7 @@ func golden(t *testing.T, file string, got []byte) {
 
 func TestGolden(t *testing.T) {
 	tests := map[string]Options{
+		"todo":                    {Package: "./testdata/todo", Hub: "Todo", Client: "TodoClient"},
 		"methods":                 {Package: zooPackage, Hub: "Methods", Client: "NoClient"},
 		"streams":                 {Package: zooPackage, Hub: "Streams"},
 		"values":                  {Package: zooPackage, Hub: "Values", Client: "Client"},
@@ -44,7 +45,7 @@ func TestGolden(t *testing.T) {
 	for name, options := range tests {
 		t.Run(filepath.Base(name), func(t *testing.T) {
 			options.Version = "(devel)"
-			got, err := Generate(context.Background(), options)
+			got, err := generate(t, options)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -56,14 +57,14 @@ func TestGolden(t *testing.T) {
 // The same source gives the same bytes, in whatever order maps are walked.
 func TestDeterministic(t *testing.T) {
 	o := Options{Package: zooPackage, Hub: "Values", Client: "Client"}
-	var first []byte
-	for range 5 {
-		got, err := Generate(context.Background(), o)
+	first, err := Generate(context.Background(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		got, err := generate(t, o)
 		if err != nil {
 			t.Fatal(err)
-		}
-		if first == nil {
-			first = got
 		}
 		if diff := cmp.Diff(string(first), string(got)); diff != "" {
 			t.Fatal(diff)
@@ -71,37 +72,39 @@ func TestDeterministic(t *testing.T) {
 	}
 }
 
-func TestErrors(t *testing.T) {
-	broken := t.TempDir()
-	write := func(name, text string) {
-		t.Helper()
-		if err := os.WriteFile(filepath.Join(broken, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+// generate is Generate, without loading the zoo each time.
+func generate(t *testing.T, o Options) ([]byte, error) {
+	t.Helper()
+	if o.Package != zooPackage {
+		return Generate(context.Background(), o)
 	}
-	write("go.mod", "module example.com/broken\n\ngo 1.26\n")
-	write("hub.go", "package broken\n\ntype Hub struct{ missing Missing }\n")
+	return theZoo(t).generate(o)
+}
 
+func TestErrors(t *testing.T) {
+	broken := module(t, map[string]string{"hub.go": "package broken\n\ntype Hub struct{ missing Missing }\n"})
+	two := module(t, map[string]string{"a/a.go": "package a\n", "b/b.go": "package b\n"})
 	tests := map[string]struct {
 		options Options
 		want    []string
 	}{
-		"no hub":           {Options{Package: zooPackage}, []string{"no hub is named"}},
+		"no hub":           {Options{Package: "."}, []string{"no hub is named"}},
 		"unknown hub":      {Options{Package: zooPackage, Hub: "Nobody"}, []string{"testdata/zoo has no type Nobody", "types with hub methods are: BadConnected, ", "Methods, "}},
 		"unknown client":   {Options{Package: zooPackage, Hub: "Methods", Client: "Nobody"}, []string{"has no type Nobody"}},
 		"no type":          {Options{Package: zooPackage, Hub: "Red"}, []string{"has no type Red"}},
 		"no such package":  {Options{Package: "./nowhere", Hub: "Hub"}, []string{"./nowhere", "no"}},
-		"several packages": {Options{Package: "./...", Dir: "../../cmd", Hub: "Hub"}, []string{"./... is ", "name the one in which the hub is declared"}},
+		"several packages": {Options{Package: "./...", Dir: two, Hub: "Hub"}, []string{"./... is 2 packages", "name the one in which the hub is declared"}},
+		"no packages":      {Options{Package: "./c/...", Dir: two, Hub: "Hub"}, []string{"./c/..."}},
 		"an interface":     {Options{Package: zooPackage, Hub: "Reader"}, []string{"Reader is an interface"}},
 		"generic":          {Options{Package: zooPackage, Hub: "Of"}, []string{"Of is generic", "Of[string]"}},
-		"protocol":         {Options{Package: zooPackage, Hub: "Methods", Protocol: "xml"}, []string{`unknown protocol "xml"`}},
+		"protocol":         {Options{Hub: "Methods", Protocol: "xml"}, []string{`unknown protocol "xml"`}},
 		"does not compile": {Options{Dir: broken, Hub: "Hub"}, []string{". does not compile", "hub.go:3:26: undefined: Missing"}},
 		"wrong signature":  {Options{Package: zooPackage, Hub: "Variadic"}, []string{"hub: *zoo.Variadic.M: takes a variable number of arguments"}},
 		"twice one name":   {Options{Package: zooPackage, Hub: "Methods", Client: "Doubled"}, []string{"hub: zoo.Doubled.B cannot be a client's method: A is named \"x\", too"}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			_, err := Generate(context.Background(), test.options)
+			_, err := generate(t, test.options)
 			if err == nil {
 				t.Fatal("no error")
 			}
@@ -112,4 +115,21 @@ func TestErrors(t *testing.T) {
 			}
 		})
 	}
+}
+
+// module writes a module of its own, and returns its folder.
+func module(t *testing.T, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	files["go.mod"] = "module example.com/module\n\ngo 1.26\n"
+	for name, text := range files {
+		file := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
 }

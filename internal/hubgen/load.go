@@ -94,10 +94,13 @@ func (p *program) list(ctx context.Context, dir, pattern string) (*listed, error
 			found = append(found, l)
 		}
 	}
-	if len(found) != 1 {
-		return nil, fmt.Errorf("%s is %d packages; name the one in which the hub is declared", pattern, len(found))
+	switch len(found) {
+	case 0:
+		return nil, fmt.Errorf("%s names no package", pattern)
+	case 1:
+		return found[0], nil
 	}
-	return found[0], nil
+	return nil, fmt.Errorf("%s is %d packages; name the one in which the hub is declared", pattern, len(found))
 }
 
 func (p *program) parse(l *listed) ([]*ast.File, error) {

@@ -15,6 +15,7 @@ const hubPackage = "github.com/hubfleet/hubfleet/pkg/hub"
 type hubType struct {
 	typ     *types.Named
 	methods []method
+	names   map[string]string // of the methods, by what they are in lower case
 }
 
 // method is a hub method.
@@ -41,7 +42,7 @@ func (p *program) hub(name string) (*hubType, error) {
 	if types.IsInterface(typ) {
 		return nil, fmt.Errorf("%s is an interface; name the type whose values are mapped", name)
 	}
-	h := &hubType{typ: typ}
+	h := &hubType{typ: typ, names: map[string]string{}}
 	var errs []error
 	for i := range typ.NumMethods() { // promoted ones are not among them
 		m := typ.Method(i)
@@ -103,11 +104,11 @@ func (h *hubType) add(m *types.Func) error {
 	if err != nil {
 		return err
 	}
-	for _, other := range h.methods {
-		if strings.ToLower(other.name) == strings.ToLower(m.Name()) {
-			return fmt.Errorf("differs from %s only in case; clients call methods without regard to case", other.name)
-		}
+	key := strings.ToLower(m.Name())
+	if twin, ok := h.names[key]; ok {
+		return fmt.Errorf("differs from %s only in case; clients call methods without regard to case", twin)
 	}
+	h.names[key] = m.Name()
 	h.methods = append(h.methods, described)
 	return nil
 }

@@ -55,30 +55,36 @@ func parameterName(name string, position int) string {
 }
 
 // typeName is a name for a type: as in Go, but with a first letter in upper case, and followed by those of its arguments
-// if it is an instance of a generic type.
-func typeName(t types.Type) string {
+// if it is an instance of a generic type. prefix is put in front of the name of each type that has one.
+func typeName(t types.Type, prefix func(*types.Package) string) string {
 	switch t := types.Unalias(t).(type) {
 	case *types.Named:
 		name := upperFirst(t.Obj().Name())
+		if pkg := t.Obj().Pkg(); pkg != nil {
+			name = prefix(pkg) + name
+		}
 		for argument := range t.TypeArgs().Types() {
-			name += typeName(argument)
+			name += typeName(argument, prefix)
 		}
 		return name
 	case *types.Basic:
 		return upperFirst(types.Typ[t.Kind()].Name())
 	case *types.Pointer:
-		return typeName(t.Elem()) + "OrNull"
+		return typeName(t.Elem(), prefix) + "OrNull"
 	case *types.Slice:
-		return typeName(t.Elem()) + "List"
+		return typeName(t.Elem(), prefix) + "List"
 	case *types.Array:
-		return typeName(t.Elem()) + "List" + strconv.FormatInt(t.Len(), 10)
+		return typeName(t.Elem(), prefix) + "List" + strconv.FormatInt(t.Len(), 10)
 	case *types.Map:
-		return typeName(t.Elem()) + "By" + typeName(t.Key())
+		return typeName(t.Elem(), prefix) + "By" + typeName(t.Key(), prefix)
 	case *types.Struct:
 		return "Object"
 	}
 	return "Any"
 }
+
+// plain is for names without packages.
+func plain(*types.Package) string { return "" }
 
 func upperFirst(name string) string {
 	r, n := utf8.DecodeRuneInString(name)

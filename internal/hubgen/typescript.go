@@ -23,10 +23,10 @@ func write(p *program, h *hubType, c *clientType, o Options) []byte {
 	for _, name := range []string{"HubConnection", "IStreamResult", "Subject", "Promise", "Parameters", "Exclude", "Date", "Uint8Array"} {
 		taken[name] = true
 	}
-	f.hubName = taken.pick(typeName(h.typ), typeName(h.typ)+"Hub")
+	f.hubName = taken.pick(typeName(h.typ, plain), typeName(h.typ, plain)+"Hub")
 	f.connectionName = taken.pick(f.hubName + "Connection")
 	if c != nil {
-		f.clientName = taken.pick(typeName(c.typ), typeName(c.typ)+"Client")
+		f.clientName = taken.pick(typeName(c.typ, plain), typeName(c.typ, plain)+"Client")
 	}
 	f.print() // which finds the types that need names
 	f.give(taken)

@@ -219,7 +219,7 @@ export interface Node {
 /** Pages has pages of the two users. */
 export interface Pages {
   Own: PageUser;
-  Others: ZooPageUser;
+  Others: PageOtherUser;
 }
 
 /** Page is generic. */
@@ -289,7 +289,7 @@ export interface PageNodeOrNull {
 }
 
 /** Page is generic. */
-export interface ZooPageUser {
+export interface PageOtherUser {
   items: OtherUser[];
   next?: number;
 }

@@ -8,7 +8,7 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/hubfleet/hubfleet/internal/hubgen/testdata/zoo/other"
+	"github.com/hubfleet/hubfleet/internal/hubgen/testdata/other"
 	"github.com/hubfleet/hubfleet/pkg/hub"
 	"github.com/hubfleet/hubfleet/pkg/protocol"
 )

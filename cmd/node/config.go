@@ -26,9 +26,10 @@ const (
 type config struct {
 	table *settings.Table
 
-	listen, adminListen string
-	adminToken          []byte
-	drainTimeout        time.Duration
+	listen, adminListen   string
+	peerListen, advertise string
+	adminToken            []byte
+	drainTimeout          time.Duration
 
 	redis, redisPrefix, nodeName string
 	clusterSecret                []byte
@@ -72,7 +73,7 @@ func (c *config) listeners() []settings.Setting {
 	return []settings.Setting{
 		{Name: "listen", Group: group, Value: settings.StringFunc(&c.listen, "address", node.CheckAddress), Default: node.DefaultListen,
 			Usage: "Where clients connect: the hub at " + hubPath + ", and with --demo / and /demo/"},
-		{Name: "admin-listen", Group: group, Value: settings.StringFunc(&c.adminListen, "address", checkAdminListen), Default: node.DefaultAdminListen,
+		{Name: "admin-listen", Group: group, Value: settings.StringFunc(&c.adminListen, "address", orOff(node.CheckAddress)), Default: node.DefaultAdminListen,
 			Usage: `/metrics, /healthz, /readyz and /debug/pprof; "off" for none. When the address is not loopback, all but the first three need --admin-token, and do not exist without one`},
 		{Name: "admin-token", Group: group, Value: settings.Bytes(&c.adminToken, 16), Secret: true, DefaultText: "none",
 			Usage: "What requests to the admin listener bring in Authorization: Bearer"},
@@ -84,14 +85,18 @@ func (c *config) listeners() []settings.Setting {
 func (c *config) cluster() []settings.Setting {
 	const group = "Cluster"
 	return []settings.Setting{
-		{Name: "redis", Group: group, Value: settings.StringFunc(&c.redis, "url", checkRedis), File: true, Mask: redisurl.Redact, DefaultText: "none, this node is on its own",
+		{Name: "redis", Group: group, Value: settings.StringFunc(&c.redis, "url", orEmpty(checkRedis)), File: true, Mask: redisurl.Redact, DefaultText: "none, this node is on its own",
 			Usage: "The Redis that joins the nodes: redis://user:password@host:6379, rediss:// for TLS"},
+		{Name: "peer-listen", Group: group, Value: settings.StringFunc(&c.peerListen, "address", orOff(node.CheckAddress)), Default: node.DefaultPeerListen,
+			Usage: `Where other nodes forward requests to, when the connection that they belong to is here; opened only with --redis. "off" for none: clients without WebSockets then need sticky sessions`},
+		{Name: "advertise", Group: group, Value: settings.StringFunc(&c.advertise, "url", orEmpty(node.CheckAdvertise)), DefaultText: "this host's address and the peer port",
+			Usage: "The URL at which other nodes reach --peer-listen: http://HOST:PORT"},
 		{Name: "redis-prefix", Group: group, Value: settings.String(&c.redisPrefix), Default: node.DefaultRedisPrefix,
 			Usage: "Put in front of every channel and key"},
 		{Name: "node-name", Group: group, Value: settings.StringFunc(&c.nodeName, "name", node.CheckName), DefaultText: "the host's name and something random",
 			Usage: "What this process is called in logs; no two at a time may share a name"},
 		{Name: "cluster-secret", Group: group, Value: settings.Bytes(&c.clusterSecret, cluster.MinSecret), Secret: true, DefaultText: "made once and kept in Redis",
-			Usage: "Signs connection tokens; the same on all nodes, at least 32 bytes"},
+			Usage: "Signs connection tokens and forwarded requests; the same on all nodes, at least 32 bytes"},
 	}
 }
 
@@ -143,17 +148,27 @@ func (c *config) rest() []settings.Setting {
 	}
 }
 
-func checkAdminListen(text string) error {
-	if text == node.Off {
-		return nil
+// orOff also accepts the word that turns a listener off.
+func orOff(check func(string) error) func(string) error {
+	return func(text string) error {
+		if text == node.Off {
+			return nil
+		}
+		return check(text)
 	}
-	return node.CheckAddress(text)
+}
+
+// orEmpty also accepts nothing, given to overrule the environment or the file.
+func orEmpty(check func(string) error) func(string) error {
+	return func(text string) error {
+		if text == "" {
+			return nil
+		}
+		return check(text)
+	}
 }
 
 func checkRedis(text string) error {
-	if text == "" {
-		return nil // given to overrule the environment or the file
-	}
 	_, err := redisurl.Parse(text)
 	return err
 }
@@ -199,6 +214,8 @@ func (c *config) node(log *slog.Logger) node.Config {
 		Listen:         c.listen,
 		AdminListen:    c.adminListen,
 		AdminToken:     string(c.adminToken),
+		PeerListen:     c.peerListen,
+		Advertise:      c.advertise,
 		Redis:          c.redis,
 		RedisPrefix:    c.redisPrefix,
 		NodeName:       c.nodeName,

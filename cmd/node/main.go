@@ -142,7 +142,7 @@ func watchSignals(log *slog.Logger, drainTimeout time.Duration, stop func()) (en
 func readable(err error) string {
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return err.Error() + "; another program has this port: stop it, or choose another with --listen or --admin-listen"
+		return err.Error() + "; another program has this port: stop it, or choose another with --listen, --admin-listen or --peer-listen"
 	case errors.Is(err, syscall.EACCES):
 		return err.Error() + "; ports below 1024 need a privilege: choose a higher one"
 	case errors.Is(err, syscall.EADDRNOTAVAIL):

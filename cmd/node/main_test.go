@@ -62,7 +62,7 @@ type process struct {
 // launch starts the command and waits until it serves.
 func launch(t *testing.T, args ...string) *process {
 	t.Helper()
-	return launchCommand(t, command(t, append([]string{"--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0", "--log-format=text"}, args...)...))
+	return launchCommand(t, command(t, append([]string{"--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0", "--peer-listen=127.0.0.1:0", "--log-format=text"}, args...)...))
 }
 
 func launchCommand(t *testing.T, cmd *exec.Cmd) *process {

@@ -29,6 +29,8 @@ func TestBadUsage(t *testing.T) {
 		{"flag of another version", []string{"--presence-grace=5s"}, nil, "node: --presence-grace: there is no such flag; node --help lists them all\n"},
 		{"bad duration", []string{"--keep-alive=5"}, nil, "node: --keep-alive: \"5\": use a number and a unit, such as \"15s\", \"500ms\" or \"1m30s\"\n"},
 		{"bad address", []string{"--listen=8080"}, nil, "node: --listen: \"8080\": use HOST:PORT, or :PORT for all interfaces\n"},
+		{"bad peer address", []string{"--peer-listen=8081"}, nil, "node: --peer-listen: \"8081\": use HOST:PORT, or :PORT for all interfaces\n"},
+		{"bad URL for peers", []string{"--advertise=10.0.0.7:8081"}, nil, "node: --advertise: \"10.0.0.7:8081\": use http://HOST:PORT, with nothing behind it\n"},
 		{"bad origin", []string{"--allowed-origins=https://a.example,b.example"}, nil, "node: --allowed-origins: \"https://a.example,b.example\": \"b.example\": \"b.example\" is not an origin: write scheme://host or scheme://host:port without a path or wildcards, or * for any\n"},
 		{"short secret", []string{"--auth-jwt-secret=hunter2"}, nil, "node: --auth-jwt-secret: has 7 bytes; at least 32 are needed (openssl rand -base64 48 makes one)\n"},
 		{"issuer without secret", []string{"--auth-jwt-issuer=x"}, nil, "node: --auth-jwt-issuer: means nothing without --auth-jwt-secret; give one, or leave this out\n"},
@@ -185,7 +187,7 @@ func poll(t *testing.T, what string, ok func() bool) {
 func TestLogIsOurs(t *testing.T) {
 	server := redistest.Start(t)
 	server.Stop()
-	cmd := command(t, "--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0", "--log-format=json", "--log-level=debug", "--redis="+server.URL())
+	cmd := command(t, "--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0", "--peer-listen=127.0.0.1:0", "--log-format=json", "--log-level=debug", "--redis="+server.URL())
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)

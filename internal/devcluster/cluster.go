@@ -23,7 +23,7 @@ const readyTimeout = time.Minute
 // A member is one node with its addresses.
 type member struct {
 	*process
-	client, admin string // HOST:PORT
+	client, admin, peer string // HOST:PORT
 }
 
 // A cluster is everything that runs.
@@ -132,7 +132,7 @@ func (c *cluster) startNodes(ctx context.Context, redisURL string) error {
 
 func (c *cluster) newMember(name, redisURL string) (*member, error) {
 	m := &member{process: &process{name: name, path: c.node, report: c.report}}
-	for _, address := range []*string{&m.client, &m.admin} {
+	for _, address := range []*string{&m.client, &m.admin, &m.peer} {
 		var err error
 		if *address, err = c.ports.free(); err != nil {
 			return nil, err
@@ -140,7 +140,7 @@ func (c *cluster) newMember(name, redisURL string) (*member, error) {
 	}
 	m.args = []string{"--node-name", name, "--listen", m.client, "--admin-listen", m.admin, "--demo=true", "--log-format", "text"}
 	if redisURL != "" {
-		m.args = append(m.args, "--redis", redisURL)
+		m.args = append(m.args, "--redis", redisURL, "--peer-listen", m.peer, "--advertise", "http://"+m.peer)
 	}
 	m.args = append(m.args, c.nodeArgs...)
 	return m, nil

@@ -35,6 +35,8 @@ func standIn() {
 	flag.Bool("demo", false, "")
 	flag.String("log-format", "", "")
 	flag.String("redis", "", "")
+	flag.String("peer-listen", "", "")
+	flag.String("advertise", "", "")
 	fail := flag.Bool("fail", false, "")
 	flag.Parse()
 	if *fail {

@@ -16,7 +16,7 @@ import (
 type Options struct {
 	// Version is what build_info says; empty means the main module's version.
 	Version string
-	// Backplane adds the metrics of a backplane.
+	// Backplane adds the metrics of a backplane, and of the dealings with other nodes.
 	Backplane bool
 	// Ready is asked at each scrape whether the node is ready. Nil means always.
 	Ready func() bool
@@ -50,6 +50,7 @@ type Metrics struct {
 	commandsRefused    *prometheus.CounterVec
 
 	backplane *backplaneSeries // nil without one
+	peer      *peerSeries      // nil without a backplane
 }
 
 // Bounds of the classic buckets. Scrapers that know native histograms get those instead.
@@ -90,6 +91,7 @@ func New(o Options) *Metrics {
 	}
 	if o.Backplane {
 		m.backplane = newBackplaneSeries(r)
+		m.peer = newPeerSeries(r)
 	}
 	registerReady(r, o.Ready)
 	version, revision := buildVersion(o.Version)

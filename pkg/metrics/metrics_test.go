@@ -15,6 +15,7 @@ import (
 	"github.com/hubfleet/hubfleet/pkg/backplane"
 	"github.com/hubfleet/hubfleet/pkg/hub"
 	"github.com/hubfleet/hubfleet/pkg/metrics"
+	"github.com/hubfleet/hubfleet/pkg/peer"
 	"github.com/hubfleet/hubfleet/pkg/transport"
 )
 
@@ -228,6 +229,28 @@ func TestBackplaneHooks(t *testing.T) {
 		{1000, "hubfleet_backplane_received_bytes_total", nil},
 		{7, "hubfleet_backplane_subscriptions", nil},
 	})
+}
+
+func TestPeerHooks(t *testing.T) {
+	m := metrics.New(metrics.Options{Backplane: true})
+	checkAll(t, m, []check{
+		{0, "hubfleet_forwards_total", []string{"outcome=unreachable"}},
+		{0, "hubfleet_forward_duration_seconds", nil},
+		{0, "hubfleet_peer_requests_refused_total", []string{"reason=forged"}},
+	})
+	h := m.Peer()
+	h.Forwarded(peer.Answered, time.Second)
+	h.Forwarded(peer.Unreachable, 2*time.Second)
+	h.Refused(peer.Forged)
+	checkAll(t, m, []check{
+		{1, "hubfleet_forwards_total", []string{"outcome=answered"}},
+		{1, "hubfleet_forwards_total", []string{"outcome=unreachable"}},
+		{1, "hubfleet_forward_duration_seconds", nil}, // it is of answers
+		{1, "hubfleet_peer_requests_refused_total", []string{"reason=forged"}},
+	})
+	if h := metrics.New(metrics.Options{}).Peer(); h.Forwarded != nil || h.Refused != nil {
+		t.Error("hooks for other nodes where there are none")
+	}
 }
 
 func TestReadyAndBuildInfo(t *testing.T) {

@@ -68,6 +68,10 @@ const (
 	backplaneReceived        = "hubfleet_backplane_received_total"
 	backplaneReceivedBytes   = "hubfleet_backplane_received_bytes_total"
 
+	forwards        = "hubfleet_forwards_total"
+	forwardDuration = "hubfleet_forward_duration_seconds"
+	peerRefused     = "hubfleet_peer_requests_refused_total"
+
 	ready     = "hubfleet_ready"
 	buildInfo = "hubfleet_build_info"
 )
@@ -108,6 +112,10 @@ var Names = []Name{
 	{Name: backplanePipelined, Kind: Histogram, Help: "Commands sent to the broker in one go", Backplane: true},
 	{Name: backplaneReceived, Kind: Counter, Help: "Messages received from the backplane", Backplane: true},
 	{Name: backplaneReceivedBytes, Kind: Counter, Unit: Bytes, Help: "Bytes of the messages received from the backplane", Backplane: true},
+
+	{Name: forwards, Kind: Counter, Help: "Requests for connections of other nodes, by what became of them", Labels: []string{"outcome"}, Backplane: true},
+	{Name: forwardDuration, Kind: Histogram, Unit: Seconds, Help: "How long the other node took until it began to answer; polls wait in that time", Backplane: true},
+	{Name: peerRefused, Kind: Counter, Help: "Requests to the peer port that no node of the cluster had signed for this purpose", Labels: []string{"reason"}, Backplane: true},
 
 	{Name: ready, Kind: Gauge, Help: "1 while /readyz says yes"},
 	{Name: buildInfo, Kind: Gauge, Help: "Always 1; the labels say what runs here", Labels: []string{"version", "revision", "goversion"}},

@@ -48,6 +48,9 @@ func make1(t *testing.T, c Config) *Node {
 	if c.AdminListen == "" {
 		c.AdminListen = "127.0.0.1:0"
 	}
+	if c.PeerListen == "" {
+		c.PeerListen = "127.0.0.1:0"
+	}
 	n, err := New(c)
 	if err != nil {
 		t.Fatal(err)

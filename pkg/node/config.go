@@ -20,11 +20,12 @@ import (
 const (
 	DefaultListen       = ":8080"
 	DefaultAdminListen  = "127.0.0.1:9090"
+	DefaultPeerListen   = ":8081"
 	DefaultRedisPrefix  = "hubfleet:"
 	DefaultDrainTimeout = 30 * time.Second
 )
 
-// Off in place of Config.AdminListen opens no admin listener.
+// Off in place of Config.AdminListen or Config.PeerListen opens no such listener.
 const Off = "off"
 
 // NoPrefix in place of Config.RedisPrefix means none at all, as ASP.NET Core has it unless told otherwise.
@@ -43,6 +44,13 @@ type Config struct {
 	// /healthz or /readyz. Empty means that there is nothing but these three when it is not on loopback.
 	AdminToken string
 
+	// PeerListen is the address for requests that other nodes forward, because the connection that they belong to is here. Empty means
+	// DefaultPeerListen; Off, none: clients that use other transports than WebSockets then need sticky sessions. It is opened only with Redis.
+	PeerListen string
+	// Advertise is the URL at which other nodes reach that, http://HOST:PORT. Empty means the first address of this host that
+	// others can reach, or the one in PeerListen, and the port in PeerListen.
+	Advertise string
+
 	// Redis is the URL of the Redis that joins this node to others: redis://user:password@host:6379, rediss:// for
 	// TLS. Empty means that this process is the whole cluster.
 	Redis string
@@ -50,7 +58,7 @@ type Config struct {
 	RedisPrefix string
 	// NodeName names this process in logs and to clients. Empty means the host's name and something random.
 	NodeName string
-	// ClusterSecret signs connection tokens; the same on all nodes, at least 32 bytes. Nil means that it is made once and
+	// ClusterSecret signs connection tokens and forwarded requests; the same on all nodes, at least 32 bytes. Nil means that it is made once and
 	// kept in Redis, or in this process if there is no Redis.
 	ClusterSecret []byte
 
@@ -78,6 +86,7 @@ func (c Config) withDefaults() Config {
 	}
 	pick(&c.Listen, DefaultListen)
 	pick(&c.AdminListen, DefaultAdminListen)
+	pick(&c.PeerListen, DefaultPeerListen)
 	pick(&c.RedisPrefix, DefaultRedisPrefix)
 	if c.RedisPrefix == NoPrefix {
 		c.RedisPrefix = ""
@@ -108,6 +117,12 @@ func (c Config) check() error {
 	}
 	if err := CheckAddress(c.AdminListen); c.AdminListen != Off && err != nil {
 		errs = append(errs, fmt.Errorf("node: AdminListen %q: %w", c.AdminListen, err))
+	}
+	if err := CheckAddress(c.PeerListen); c.PeerListen != Off && err != nil {
+		errs = append(errs, fmt.Errorf("node: PeerListen %q: %w", c.PeerListen, err))
+	}
+	if err := CheckAdvertise(c.Advertise); c.Advertise != "" && err != nil {
+		errs = append(errs, fmt.Errorf("node: Advertise %q: %w", c.Advertise, err))
 	}
 	for _, origin := range c.AllowedOrigins {
 		if err := transport.CheckOrigin(origin); err != nil {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/hubfleet/hubfleet/pkg/cluster"
 	"github.com/hubfleet/hubfleet/pkg/hub"
 	"github.com/hubfleet/hubfleet/pkg/metrics"
+	"github.com/hubfleet/hubfleet/pkg/peer"
 )
 
 // Node is one node of a cluster. New, Map and Handle come first, then Run, once.
@@ -27,10 +29,13 @@ type Node struct {
 
 	backplane *backplane.Redis // nil without Redis
 	cluster   *cluster.Redis   // nil without Redis
+	peer      *peer.Peer       // nil without Redis, and when that is off
 	auth      *auth.Verifier   // nil without a secret
 
-	clients, admin net.Listener // from Listen on
-	stopping       atomic.Bool
+	clients, admin, peers net.Listener // from Listen on
+	advertise             string       // from Listen on: the peer listener's URL
+	holdEvery             time.Duration
+	stopping              atomic.Bool
 }
 
 // New makes a node. It starts nothing and connects to nothing. The error says which setting is wrong.
@@ -39,7 +44,7 @@ func New(c Config) (*Node, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	n := &Node{config: c, name: c.NodeName, mux: http.NewServeMux()}
+	n := &Node{config: c, name: c.NodeName, mux: http.NewServeMux(), holdEvery: holdInterval}
 	nodeID := cluster.NewNodeID(n.name) // the operator may give a name again; an id is never given again
 	if n.name == "" {
 		n.name = cluster.NewNodeName()
@@ -97,6 +102,7 @@ func (n *Node) joinCluster(o *hub.Options, nodeID string) error {
 		return err
 	}
 	o.Backplane, o.Cluster = n.backplane, n.cluster
+	n.joinPeers(o)
 	return nil
 }
 
@@ -164,23 +170,35 @@ func (n *Node) Handle(pattern string, h http.Handler) { n.mux.Handle(pattern, h)
 // Hub gives Clients and Groups of a hub to the rest of the program; nil if no hub is mapped at the path.
 func (n *Node) Hub(path string) *hub.Context { return n.hubs.Hub(path) }
 
-// Listen opens the listeners, so that Addr and AdminAddr can be asked before Run, which calls Listen if need be.
-func (n *Node) Listen() error {
+// Listen opens the listeners, so that Addr, AdminAddr and PeerAddr can be asked before Run, which calls Listen if need be.
+func (n *Node) Listen() (err error) {
 	if n.clients != nil {
 		return nil
 	}
-	clients, err := listen("clients", n.config.Listen)
-	if err != nil {
+	defer func() {
+		if err != nil {
+			n.unlisten()
+		}
+	}()
+	if n.clients, err = listen("clients", n.config.Listen); err != nil {
 		return err
 	}
 	if n.config.AdminListen != Off {
 		if n.admin, err = listen("the operator", n.config.AdminListen); err != nil {
-			_ = clients.Close()
 			return err
 		}
 	}
-	n.clients = clients
-	return nil
+	return n.listenForPeers()
+}
+
+// unlisten closes the listeners that are open.
+func (n *Node) unlisten() {
+	for _, l := range []*net.Listener{&n.clients, &n.admin, &n.peers} {
+		if *l != nil {
+			_ = (*l).Close()
+			*l = nil
+		}
+	}
 }
 
 func listen(whom, address string) (net.Listener, error) {
@@ -196,6 +214,9 @@ func (n *Node) Addr() net.Addr { return addr(n.clients) }
 
 // AdminAddr is where the node listens for the operator; nil before Listen, and when that is off.
 func (n *Node) AdminAddr() net.Addr { return addr(n.admin) }
+
+// PeerAddr is where the node listens for other nodes; nil before Listen, without Redis, and when that is off.
+func (n *Node) PeerAddr() net.Addr { return addr(n.peers) }
 
 func addr(l net.Listener) net.Addr {
 	if l == nil {

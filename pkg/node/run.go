@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/hubfleet/hubfleet/pkg/peer"
 )
 
 // Bounds of the HTTP servers. There is no bound on a whole request or response: connections are meant to last.
@@ -19,7 +21,8 @@ const (
 )
 
 // Run serves until ctx ends or something fails, then stops, from the outside in: the node says that it is not ready, takes
-// no new clients, says goodbye to those it has in such a way that they reconnect elsewhere, and leaves the backplane last.
+// no new clients, says goodbye to those it has in such a way that they reconnect elsewhere, cuts off what it forwards, and leaves
+// the backplane and the other nodes last: until then they forward to it.
 // It returns within DrainTimeout, and nothing of the node is left then. The error is nil after a clean stop.
 func (n *Node) Run(ctx context.Context) error {
 	if err := n.Listen(); err != nil {
@@ -28,19 +31,24 @@ func (n *Node) Run(ctx context.Context) error {
 	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBackground()
 	var parts sync.WaitGroup
-	failed := make(chan error, 4) // one for each part, so that none waits to be heard
+	failed := make(chan error, 5) // one for each part, so that none waits to be heard
 
 	if n.backplane != nil {
 		parts.Go(func() { report(failed, "backplane", n.backplane.Run(background)) })
 		parts.Go(func() { report(failed, "cluster", n.cluster.Run(background)) })
+		parts.Go(func() { n.holdSessions(background) })
 	}
-	servers := servers{clients: n.serve(background, n.mux)}
+	servers := servers{clients: n.serve(background, peer.Strip(n.mux))}
 	parts.Go(func() { report(failed, "clients", listenOn(servers.clients, n.clients)) })
 	if n.admin != nil {
 		servers.admin = n.serve(background, n.adminHandler())
 		parts.Go(func() { report(failed, "admin", listenOn(servers.admin, n.admin)) })
 	}
-	n.config.Logger.Info("serving", "listen", n.Addr().String(), "admin", n.adminText(), "version", n.config.Version)
+	if n.peers != nil {
+		servers.peers = n.servePeers(background)
+		parts.Go(func() { report(failed, "peers", listenOn(servers.peers, n.peers)) })
+	}
+	n.config.Logger.Info("serving", "listen", n.Addr().String(), "admin", n.adminText(), "peers", n.peersText(), "version", n.config.Version)
 
 	var err error
 	select {
@@ -57,16 +65,16 @@ func (n *Node) Run(ctx context.Context) error {
 }
 
 // servers are the HTTP servers of a node.
-type servers struct{ clients, admin *http.Server }
+type servers struct{ clients, admin, peers *http.Server }
 
 // endTimeout bounds the wait for requests that were told to end.
 const endTimeout = time.Second
 
-// end closes both, and waits for what they still serve; the contexts of all requests have ended by now.
+// end closes them all, and waits for what they still serve; the contexts of all requests have ended by now.
 func (s servers) end() {
 	ctx, cancel := context.WithTimeout(context.Background(), endTimeout)
 	defer cancel()
-	for _, server := range []*http.Server{s.clients, s.admin} {
+	for _, server := range []*http.Server{s.clients, s.peers, s.admin} {
 		if server != nil && server.Shutdown(ctx) != nil {
 			_ = server.Close()
 		}
@@ -78,6 +86,14 @@ func (n *Node) adminText() string {
 		return Off
 	}
 	return n.admin.Addr().String()
+}
+
+// peersText is where other nodes reach this one.
+func (n *Node) peersText() string {
+	if n.peers == nil {
+		return Off
+	}
+	return n.advertise
 }
 
 // report hands on the failure of a part.
@@ -121,6 +137,10 @@ func (n *Node) drain(clients *http.Server) error {
 	requests.Go(func() { _ = clients.Shutdown(ctx) }) // what is left when ctx ends is closed by end
 	began := time.Now()
 	err := n.hubs.Shutdown(ctx)
+	if n.peer != nil {
+		// Connections of other nodes do not end with ours. Their clients come back through another node.
+		n.peer.Close()
+	}
 	requests.Wait()
 	if err != nil {
 		n.config.Logger.Error("the time to stop was too short", "err", err)

@@ -120,6 +120,7 @@ func (s *Server) start() error {
 		args = append(args, "--port", strconv.Itoa(s.port))
 	}
 	cmd := exec.Command(s.binary, append(args, s.args...)...)
+	cmd.SysProcAttr = noOrphan()
 	log := new(bytes.Buffer)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {

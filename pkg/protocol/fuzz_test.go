@@ -24,7 +24,8 @@ func FuzzJSON(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, wire []byte) {
 		var m Message
-		err := JSON.Decode(wire, &m)
+		var err error
+		checkFrugal(t, wire, func() { err = JSON.Decode(wire, &m) })
 		if object, ok := firstObject(wire); ok {
 			if err == errJSON {
 				t.Fatalf("refused, though it is JSON: %q", object)
@@ -40,6 +41,23 @@ func FuzzJSON(f *testing.F) {
 		}
 		checkStable(t, m)
 	})
+}
+
+// checkFrugal fails when decode takes more memory than its input is worth: the lengths and depths that it declares are
+// claims of a stranger. The runtime counts whole spans, and what others take, so that only a repeated excess is one.
+func checkFrugal(t *testing.T, input []byte, decode func()) {
+	t.Helper()
+	for tries := 1; ; tries++ {
+		before := heapAllocated()
+		decode()
+		n := heapAllocated() - before
+		if n <= 64<<10+uint64(len(input))*200 {
+			return
+		}
+		if tries == 5 {
+			t.Fatalf("%d bytes took %d of memory: %.40x", len(input), n, input)
+		}
+	}
 }
 
 // firstObject returns the JSON object that b begins with, as encoding/json sees it, if it is one that we accept.
@@ -176,7 +194,10 @@ func FuzzHandshake(f *testing.F) {
 		f.Add([]byte(strings.ReplaceAll(p.in, "␞", "\x1e")))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		req, n, err := ParseHandshakeRequest(data)
+		var req HandshakeRequest
+		var n int
+		var err error
+		checkFrugal(t, data, func() { req, n, err = ParseHandshakeRequest(data) })
 		if n < 0 || n > len(data) || (n == 0) != !bytes.ContainsRune(data, recordSeparator) {
 			t.Fatalf("%d of %d bytes", n, len(data))
 		}
@@ -207,7 +228,10 @@ func FuzzCluster(f *testing.F) {
 	f.Add(unhex(f, "9290dfffffffff"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		for _, kind := range []string{"invocation", "group", "ack", "completion"} {
-			value, again, err := decodeEnvelope(kind, data)
+			var value any
+			var again func() []byte
+			var err error
+			checkFrugal(t, data, func() { value, again, err = decodeEnvelope(kind, data) })
 			if err != nil {
 				if _, ok := err.(*Error); !ok {
 					t.Fatalf("%s: %#v", kind, err)

@@ -6,6 +6,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // maxVersion is the highest version of the hub protocols that we speak; 2 brought Ack and Sequence. Lower ones, even
@@ -66,6 +67,8 @@ func parseHandshake(body []byte) (HandshakeRequest, error) {
 		}
 	}
 	switch {
+	case !utf8.ValidString(req.Protocol):
+		return HandshakeRequest{}, errJSON
 	case !hasProtocol:
 		return HandshakeRequest{}, missingFromHandshake("protocol", body)
 	case !hasVersion:
@@ -140,7 +143,7 @@ func parseResponse(body []byte) (errText string, err error) {
 			return "", errJSON
 		}
 		if !more {
-			return errText, nil
+			break
 		}
 		name, ok := s.key()
 		if !ok {
@@ -159,4 +162,8 @@ func parseResponse(body []byte) (errText string, err error) {
 			return "", err
 		}
 	}
+	if !utf8.ValidString(errText) {
+		return "", errJSON
+	}
+	return errText, nil
 }

@@ -37,6 +37,13 @@ func TestHandshakeRequestQuotesInvalidText(t *testing.T) {
 	diff(t, "error", "Missing required property 'protocol'. Message content: {\"x\":\"\uFFFD\"}", err.Error())
 }
 
+func TestHandshakeRequestRefusesInvalidProtocol(t *testing.T) {
+	_, n, err := ParseHandshakeRequest([]byte("{\"protocol\":\"\xff\",\"version\":1}\x1e"))
+	if n != 29 || err == nil || err.Error() != "Error reading JSON." {
+		t.Errorf("%d bytes, error %v", n, err)
+	}
+}
+
 func TestHandshakeChoose(t *testing.T) {
 	codecs := []Codec{JSON, MessagePack}
 	tests := []struct {
@@ -118,6 +125,7 @@ func TestHandshakeResponseRead(t *testing.T) {
 		{"[]\x1e", "", 3, "Unexpected JSON Token Type 'Array'. Expected a JSON Object."},
 		{"{\x1e", "", 2, "Error reading JSON."},
 		{"HTTP\x1e", "", 5, "Error reading JSON."},
+		{"{\"error\":\"\xcc\"}\x1e", "", 14, "Error reading JSON."},
 	} {
 		text, n, err := ParseHandshakeResponse([]byte(tt.in))
 		var failed string
@@ -135,7 +143,10 @@ func FuzzHandshakeResponse(f *testing.F) {
 	f.Add([]byte(`{"error":"The protocol 'x' is not supported."}` + "\x1e"))
 	f.Add([]byte(`{"type":6,"x":[{}]}` + "\x1e"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		text, n, err := ParseHandshakeResponse(data)
+		var text string
+		var n int
+		var err error
+		checkFrugal(t, data, func() { text, n, err = ParseHandshakeResponse(data) })
 		if n == 0 || err != nil {
 			return
 		}

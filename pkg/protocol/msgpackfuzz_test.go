@@ -167,13 +167,17 @@ func FuzzTranscode(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, value []byte) {
-		if text, err := appendJSONFromPack(nil, value, 0); err == nil {
+		var text []byte
+		var err error
+		checkFrugal(t, value, func() { text, err = appendJSONFromPack(nil, value, 0) })
+		if err == nil {
 			checkTurned(t, text)
 			if again := turn(t, text); !bytes.Equal(text, again) {
 				t.Fatalf("%x is %s, and then %s", value, text, again)
 			}
 		}
-		if _, err := appendPackFromJSON(nil, value, 0); err == nil && len(value) > 0 {
+		checkFrugal(t, value, func() { _, err = appendPackFromJSON(nil, value, 0) })
+		if err == nil && len(value) > 0 {
 			once := turn(t, value)
 			checkMeaning(t, value, once)
 			if twice := turn(t, once); !bytes.Equal(once, twice) {

@@ -14,18 +14,29 @@ import (
 // TestHub is the hub at /test. Its clients have the methods ReceiveMessage(from, text), as those of the sample hub, and
 // Answer(question), which returns something.
 type TestHub struct {
+	node string
+
 	mu    sync.Mutex
 	notes map[string][]int // by connection
 }
 
-func newTestHub() *TestHub { return &TestHub{notes: map[string][]int{}} }
+func newTestHub(node string) *TestHub { return &TestHub{node: node, notes: map[string][]int{}} }
 
-// OnDisconnected forgets what the connection has noted.
+// Node is the name of the node that the caller is connected to.
+func (h *TestHub) Node(_ *hub.Call) string { return h.node }
+
+// OnDisconnected forgets what the connection has noted, and tells the group "end of ID".
 func (h *TestHub) OnDisconnected(c *hub.Call, _ error) {
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	delete(h.notes, c.ConnectionID())
+	h.mu.Unlock()
+	if err := c.Clients().Group("end of "+c.ConnectionID()).Send(c, "ReceiveMessage", "TestHub", "OnDisconnected"); err != nil {
+		c.Logger().Warn("nobody was told of the end", "err", err)
+	}
 }
+
+// Echo returns the value as it came.
+func (h *TestHub) Echo(_ *hub.Call, value hub.Raw) hub.Raw { return value }
 
 // Join makes the caller a member of a group.
 func (h *TestHub) Join(c *hub.Call, group string) error {

@@ -33,7 +33,7 @@ func run(log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	if err := n.Map("/test", newTestHub()); err != nil {
+	if err := n.Map("/test", newTestHub(n.Name())); err != nil {
 		return err
 	}
 	return n.Run(ctx)
@@ -50,6 +50,8 @@ func parse(log *slog.Logger) node.Config {
 	flag.StringVar(&c.NodeName, "node-name", "", "the node's name")
 	flag.StringVar(&c.Listen, "listen", "", "where clients connect")
 	flag.StringVar(&c.AdminListen, "admin-listen", "", "where the operator connects")
+	flag.StringVar(&c.PeerListen, "peer-listen", "", "where other nodes forward requests to")
+	flag.StringVar(&c.Advertise, "advertise", "", "the URL of that")
 	flag.StringVar(&c.Redis, "redis", "", "URL of the Redis that joins the nodes")
 	flag.Bool("demo", false, "taken and ignored: there is no demo page")
 	flag.String("log-format", "text", "taken and ignored: the log is text")

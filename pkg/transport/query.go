@@ -5,8 +5,9 @@ import (
 	"strings"
 )
 
-// queryValue finds a query parameter by its name in any case, as ASP.NET Core does. Repeated ones are joined by commas,
-// so that they are as invalid as they are there.
+// queryValue finds a query parameter by its name in any case, as ASP.NET Core does. A repeated one is joined to the first by a comma,
+// so that it is as invalid as it is there. It is not looked for any further: joining all of them would copy gigabytes
+// for a query of a megabyte.
 func queryValue(rawQuery, name string) (value string, found bool) {
 	for pair := range strings.SplitSeq(rawQuery, "&") {
 		k, v, _ := strings.Cut(pair, "=")
@@ -17,7 +18,7 @@ func queryValue(rawQuery, name string) (value string, found bool) {
 			v = unescaped
 		}
 		if found {
-			v = value + "," + v
+			return value + "," + v, true
 		}
 		value, found = v, true
 	}

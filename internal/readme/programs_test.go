@@ -75,13 +75,17 @@ func normal(t *testing.T, source string) string {
 // imports are the packages that a fragment in a document may use without importing them.
 var imports = map[string]string{
 	"backplane": "github.com/hubfleet/hubfleet/pkg/backplane",
+	"client":    "github.com/hubfleet/hubfleet/pkg/client",
 	"context":   "context",
 	"errors":    "errors",
 	"fmt":       "fmt",
 	"http":      "net/http",
 	"hub":       "github.com/hubfleet/hubfleet/pkg/hub",
+	"iter":      "iter",
 	"node":      "github.com/hubfleet/hubfleet/pkg/node",
+	"slices":    "slices",
 	"slog":      "log/slog",
+	"time":      "time",
 }
 
 // TestProgramsCompile compiles every block of Go in the documents: whole programs as they stand, fragments as a package of

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -58,6 +59,23 @@ func TestEventStream(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What a server sends without end, be it data or not, takes no more memory than the buffer.
+func TestEventStreamWithoutEnd(t *testing.T) {
+	endless := strings.Repeat("0123456789", 400_000)
+	for _, in := range []string{"data: " + endless, ": " + endless + "\ndata: x\n\n", strings.Repeat("data: x\n", 400_000), strings.Repeat("\n", 400_000)} {
+		var before, after runtime.MemStats
+		s := eventStream{r: bufio.NewReader(strings.NewReader(in))}
+		runtime.ReadMemStats(&before)
+		for s.next() == nil {
+			_, _ = io.Copy(io.Discard, &s)
+		}
+		runtime.ReadMemStats(&after)
+		if n := after.TotalAlloc - before.TotalAlloc; n > 128<<10 {
+			t.Errorf("%.20q… took %d bytes", in, n)
+		}
 	}
 }
 

@@ -300,6 +300,7 @@ func TestPortInUse(t *testing.T) {
 	for name, c := range map[string]Config{
 		"clients": {Listen: l.Addr().String(), AdminListen: "127.0.0.1:0"},
 		"admin":   {Listen: "127.0.0.1:0", AdminListen: l.Addr().String()},
+		"peers":   {Listen: "127.0.0.1:0", AdminListen: "127.0.0.1:0", PeerListen: l.Addr().String(), Redis: "redis://127.0.0.1:1"},
 	} {
 		n, err := New(c)
 		if err != nil {
@@ -318,6 +319,8 @@ func TestNewRefuses(t *testing.T) {
 		"NodeName":      {NodeName: "a b"},
 		"Listen":        {Listen: "8080"},
 		"AdminListen":   {AdminListen: "localhost"},
+		"PeerListen":    {PeerListen: "localhost"},
+		"Advertise":     {Advertise: "localhost:8081"},
 		"origin":        {AllowedOrigins: []string{"app.example.com"}},
 		"Redis":         {Redis: "http://h"},
 		"Sentinel":      {Redis: "redis+sentinel://h/m"},

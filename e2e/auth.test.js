@@ -40,6 +40,16 @@ for (const topology of topologies) {
       await ana.receives("hello ana");
     });
 
+    for (const transport of ["ServerSentEvents", "LongPolling"]) {
+      test(`a valid token is let in over ${transport}, and each request is asked for it`, async () => {
+        const ana = await Client.connect(cluster.url, { transport, token: token({ sub: "ana", exp: now() + 60 }) });
+        const { userId, ...who } = await ana.invoke("WhoAmI");
+        assert.deepEqual([userId, who.transport], ["ana", transport]);
+        await ana.invoke("SendToUser", "ana", "ana", `over ${transport}`);
+        await ana.receives(`over ${transport}`);
+      });
+    }
+
     const bad = [
       ["no token", () => undefined],
       ["a token of another key", () => token({ sub: "ana", exp: now() + 60 }, "another secret, which is also long enough")],

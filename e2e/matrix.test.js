@@ -68,6 +68,17 @@ for (const topology of topologies) {
       }
     });
 
+    test("clients of all kinds hear each other, all in the same order", async (t) => {
+      const everyone = await Promise.all(inNode.map(([, transport, protocol]) => Client.connect(urls.chat, { transport, protocol })));
+      t.after(() => Promise.all(everyone.map((client) => client.stop())));
+      const count = 20;
+      await Promise.all(everyone.map(async (client, from) => {
+        for (let i = 0; i < count; i++) await client.invoke("SendMessage", `${from}`, `${i}`);
+      }));
+      await Promise.all(everyone.map((client) => client.has(count * everyone.length)));
+      for (const client of everyone) assert.deepEqual(client.messages, everyone[0].messages);
+    });
+
     describe("Chromium", { concurrency: inChromium.length }, () => {
       before(async () => {
         for (const kind of inChromium) {

@@ -82,6 +82,7 @@ async function groups({ connect, name: room }) {
   await ana.hears(`${ana.id} joined ${room}`);
   await bob.invoke("JoinRoom", room);
   await ana.hears(`${bob.id} joined ${room}`);
+  await eve.invoke("JoinRoom", room.toLowerCase()); // which is another
   await eve.invoke("SendToRoom", room, "eve", `${room} 1`);
   await Promise.all([ana.receives(`${room} 1`), bob.receives(`${room} 1`)]);
   await bob.invoke("LeaveRoom", room);

@@ -16,8 +16,8 @@ export class Nginx {
   #exit;
   #stderr = "";
 
-  // start serves each hub by the nodes that have it: {chat: [url, …], test: [url, …]}.
-  static async start(hubs) {
+  // start serves each hub by the nodes that have it: {chat: [url, …], test: [url, …]}. Without upgrade no WebSocket gets through.
+  static async start(hubs, { upgrade = true } = {}) {
     const binary = places.find((place) => place && existsSync(place));
     if (!binary) throw new Error("no nginx: run make setup, or set NGINX=/path/to/it");
     const nginx = new Nginx();
@@ -25,7 +25,7 @@ export class Nginx {
     const port = await freePort();
     nginx.url = `http://127.0.0.1:${port}`;
     const file = path.join(nginx.#dir, "nginx.conf");
-    await writeFile(file, config(nginx.#dir, port, hubs));
+    await writeFile(file, config(nginx.#dir, port, hubs, upgrade));
     const args = ["-p", nginx.#dir, "-e", "stderr", "-c", file];
     const check = spawnSync(binary, [...args, "-t"], { encoding: "utf8" });
     if (check.status !== 0) throw new Error(`nginx refuses its configuration:\n${check.stderr}`);
@@ -51,7 +51,7 @@ export class Nginx {
 
 // config needs no root, writes nowhere but into its folder, and keeps no node away: one that has gone is tried and passed over
 // at each request anew.
-const config = (dir, port, hubs) => `
+const config = (dir, port, hubs, upgrade) => `
 daemon off;
 master_process off;
 pid ${dir}/pid;
@@ -72,8 +72,8 @@ ${urls.map((url) => `    server ${new URL(url).host} max_fails=0;`).join("\n")}
     listen 127.0.0.1:${port};
     proxy_http_version 1.1;
     proxy_set_header Host $http_host;
-    proxy_set_header Upgrade $http_upgrade;
-    proxy_set_header Connection $connection_upgrade;
+${upgrade ? `    proxy_set_header Upgrade $http_upgrade;
+    proxy_set_header Connection $connection_upgrade;` : `    proxy_set_header Connection "";`}
     proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
     proxy_set_header X-Forwarded-Proto $scheme;
     proxy_buffering off;

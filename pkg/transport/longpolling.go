@@ -83,6 +83,9 @@ func (c *longPoll) leave(p *poll) {
 	}
 	if c.sending == p {
 		c.sending = nil
+		if c.waiting != nil { // it may have looked while p was still sending, and nobody else would wake it
+			signal(c.waiting.wake)
+		}
 	}
 	if c.waiting == nil && c.sending == nil {
 		c.rest()
@@ -184,9 +187,6 @@ func (c *longPoll) sent(p *poll, err error) {
 	c.mu.Lock()
 	c.frames, c.writing = nil, false
 	c.handed <- err
-	if c.waiting != nil {
-		signal(c.waiting.wake)
-	}
 	c.mu.Unlock()
 	if err != nil {
 		c.end(err, false)

@@ -61,6 +61,27 @@ func TestPollSuperseded(t *testing.T) {
 	})
 }
 
+// A client may have read an answer, and be back with its next poll and with something to be answered to it, before we are done with the
+// one that brought that answer. The next poll must then look again.
+func TestPollBehindOneThatIsSending(t *testing.T) {
+	c := newLongPoll(newSession(&Endpoint{}, Token{}, nil))
+	sending, next := &poll{wake: make(chan struct{}, 1)}, &poll{wake: make(chan struct{}, 1)}
+	c.sending, c.waiting = sending, next
+	c.writing, c.frames = true, []*Frame{text("more")}
+	if _, answer := c.next(next); answer != pollNothing {
+		t.Fatalf("the next poll is answered with %v while the first is being sent", answer)
+	}
+	c.leave(sending)
+	select {
+	case <-next.wake:
+	default:
+		t.Fatal("nobody wakes the poll")
+	}
+	if frames, answer := c.next(next); answer != pollData || len(frames) != 1 {
+		t.Errorf("%d frames, %v", len(frames), answer)
+	}
+}
+
 func TestPollTimeout(t *testing.T) {
 	for want, set := range map[time.Duration]time.Duration{90 * time.Second: 0, time.Minute: time.Minute} {
 		inBubble(t, func(t *testing.T, s *site) {

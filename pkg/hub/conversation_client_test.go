@@ -59,12 +59,12 @@ func (c *speaker) take() (lines []string) {
 // statusPrefix marks the first line of a response until it is known whether something else was asked behind it.
 const statusPrefix = "HTTP "
 
-// newest returns the newest connection that is open; nil if there is none.
+// newest returns the newest WebSocket or event stream that is open; nil if there is none.
 func (c *speaker) newest() *wire {
 	c.play.mu.Lock()
 	defer c.play.mu.Unlock()
 	for _, w := range slices.Backward(c.wires) {
-		if !w.finished && !w.hungUp {
+		if w.open && !w.hungUp {
 			return w
 		}
 	}
@@ -168,6 +168,10 @@ func (c *speaker) say(what string) error {
 	case verb == "stall", verb == "read":
 		w.stall(verb == "stall")
 		return nil
+	case verb == "raw":
+		_, data, err := payload(rest)
+		w.writes <- data
+		return err
 	case !known:
 		return fmt.Errorf("a client cannot %q", what)
 	}
@@ -246,7 +250,11 @@ func (w *wire) readResponse(r *bufio.Reader) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	w.hear(statusPrefix + strings.TrimSpace(strconv.Itoa(res.StatusCode)+" "+res.Header.Get("Content-Type")))
+	kind := res.Header.Get("Content-Type")
+	w.client.play.mu.Lock()
+	w.open = res.StatusCode == http.StatusSwitchingProtocols || kind == "text/event-stream"
+	w.client.play.mu.Unlock()
+	w.hear(statusPrefix + strings.TrimSpace(strconv.Itoa(res.StatusCode)+" "+kind))
 	names := make([]string, 0, len(res.Header))
 	for name := range res.Header {
 		if telling[name] || w.client.play.showHeaders && name != "Date" && name != "Content-Type" && name != "Sec-Websocket-Accept" {

@@ -254,7 +254,7 @@ func isRequest(what string) bool {
 
 func isFrame(what string) bool {
 	kind, _, _ := strings.Cut(what, " ")
-	return slices.Contains([]string{"text", "binary", "close", "ping", "pong", "cut", "stall", "read"}, kind)
+	return slices.Contains([]string{"text", "binary", "close", "ping", "pong", "raw", "cut", "stall", "read"}, kind)
 }
 
 // canonical writes what a client says in MessagePack with its bytes, if they are left out, and with what they mean.

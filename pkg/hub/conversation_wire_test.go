@@ -20,7 +20,8 @@ type wire struct {
 	// Guarded by play.mu.
 	heard                 []string
 	saidClose, heardClose bool
-	hungUp, finished      bool
+	hungUp                bool
+	open                  bool          // it is a WebSocket, or an event stream
 	stalled               chan struct{} // closed when it reads again; nil while it reads
 }
 
@@ -93,7 +94,7 @@ func (w *wire) read(socket bool) {
 		w.readBody(res)
 	}
 	w.client.play.mu.Lock()
-	w.finished = true
+	w.open = false
 	w.client.play.mu.Unlock()
 }
 

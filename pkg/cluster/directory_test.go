@@ -76,7 +76,10 @@ func TestNodeIsGone(t *testing.T) {
 	server.Do(t, "SET", "x:node:b", `{"address":"http://127.0.0.1:2"}`)
 	wantAddress(t, a, "b", "http://127.0.0.1:2")
 	server.Do(t, "DEL", "x:node:b")
+	wantAddress(t, a, "b", "http://127.0.0.1:2")
+	server.Do(t, "SET", "x:node:b", `{"address":"http://127.0.0.1:3"}`)
 	wantAddress(t, a, "b", "http://127.0.0.1:2") // it was asked for a moment ago
+	server.Do(t, "DEL", "x:node:b")
 	eventually(t, "gone", func() bool {
 		_, err := a.Address(t.Context(), "b")
 		return errors.Is(err, cluster.ErrNodeGone)

@@ -2,9 +2,11 @@ package node
 
 import (
 	"bufio"
+	"context"
 	"io"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -226,6 +228,33 @@ func TestPeerPort(t *testing.T) {
 	}
 	if status, _, _ := ask(t, "GET", b.url("/room?id="+strings.Repeat("A", 60)), peer.Header, ""); status != 404 {
 		t.Errorf("a forged token: %d", status)
+	}
+}
+
+// TestPeerPortReachesHubsOnly: what else a node serves to clients, other nodes have no business with. And on the port for clients
+// nobody sees the header of forwarded requests.
+func TestPeerPortReachesHubsOnly(t *testing.T) {
+	n := make1(t, Config{Redis: redistest.URL(t), RedisPrefix: redistest.Prefix(t), ClusterSecret: secret})
+	if err := n.Map("/room", room{}); err != nil {
+		t.Fatal(err)
+	}
+	n.Handle("GET /hello", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, "hello"+r.Header.Get(peer.Header))
+	}))
+	s := run(t, n)
+	if status, body, _ := ask(t, "GET", s.url("/hello"), peer.Header, "forged"); status != 200 || body != "hello" {
+		t.Errorf("%d %q", status, body)
+	}
+	other := peer.New(peer.Options{
+		Secret:  func() ([]byte, error) { return secret, nil },
+		Address: func(context.Context, string) (string, error) { return "http://" + s.PeerAddr().String(), nil },
+	})
+	defer other.Close()
+	for path, want := range map[string]int{"/hello": 404, "/room": 400} {
+		w := httptest.NewRecorder()
+		if !other.Forward(w, httptest.NewRequest("GET", path, nil), "it") || w.Code != want {
+			t.Errorf("%s: %d, want %d", path, w.Code, want)
+		}
 	}
 }
 

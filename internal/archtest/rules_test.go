@@ -99,10 +99,14 @@ var rules = map[string]rule{
 		may: []string{"internal/hubgen"},
 	},
 
+	"e2e/goclient": {
+		why: "it runs the Go client for tests that are written in another language, as any program would",
+		may: []string{"pkg/client", "pkg/protocol"},
+	},
 	"e2e/testhub": {
 		why: "it is a node like cmd/node, with another hub, so that tests can ask what the sample hub has no methods for",
 		may: []string{
-			"pkg/auth", "pkg/backplane", "pkg/cluster", "pkg/hub", "pkg/metrics", "pkg/node", "pkg/protocol", "pkg/transport",
+			"pkg/auth", "pkg/backplane", "pkg/cluster", "pkg/hub", "pkg/metrics", "pkg/node", "pkg/peer", "pkg/protocol", "pkg/transport",
 			"internal/redisurl",
 		},
 	},

@@ -79,7 +79,7 @@ func TestAccessToken(t *testing.T) {
 // The HTTP client's timeout is not for requests that wait for messages.
 func TestHTTPTimeout(t *testing.T) {
 	over(t, hub.Options{}, func(t *testing.T, s *service, o client.Options) {
-		const timeout = 300 * time.Millisecond
+		const timeout = time.Second
 		o.HTTPClient = httpClient(t)
 		o.HTTPClient.Timeout = timeout
 		c := dial(t, s.url, o)

@@ -60,6 +60,10 @@ type Options struct {
 	// Nil means that nobody is sent on.
 	Forward func(w http.ResponseWriter, r *http.Request, node string) bool
 
+	// Holder finds the server, by its Cluster.NodeID, on which a stateful connection is, when its client brings it another WebSocket
+	// that lands here; the request is then handed to Forward. Nil means that stateful reconnect needs affinity.
+	Holder func(ctx context.Context, connectionID string) (node string, err error)
+
 	// Ready says why no new client can be taken on yet, for instance because the backplane was never reached: negotiate then answers
 	// 503, and clients try again. Nil means always ready.
 	Ready func() error

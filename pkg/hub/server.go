@@ -209,6 +209,7 @@ func (s *Server) newEndpoint(h *host, o HubOptions) *transport.Endpoint {
 		DisconnectTimeout: h.limits.DisconnectTimeout,
 		Redirect:          o.Redirect,
 		Forward:           s.options.Forward,
+		Holder:            s.options.Holder,
 
 		Hooks: transport.Hooks{Negotiated: h.hooks.Negotiated, Refused: h.hooks.Refused},
 	}

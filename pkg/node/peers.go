@@ -30,7 +30,7 @@ func (n *Node) joinPeers(o *hub.Options) {
 		Logger:       n.config.Logger,
 		Hooks:        n.metrics.Peer(),
 	})
-	o.Forward = n.peer.Forward
+	o.Forward, o.Holder = n.peer.Forward, n.cluster.Holder
 }
 
 // listenForPeers opens the peer listener, and says in the directory where that is.

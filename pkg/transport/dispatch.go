@@ -55,9 +55,9 @@ func requestedKind(r *http.Request) Kind {
 }
 
 // forward hands a request to the node on which its connection is, or would begin. Server-Sent Events and long polling live on the
-// node that minted their token, a WebSocket where it lands.
+// node that minted their token, a WebSocket where it lands, and the next one of a stateful connection where the first one did.
 func (e *Endpoint) forward(w http.ResponseWriter, r *http.Request) (handled bool) {
-	if e.Forward == nil || requestedKind(r) == WebSockets {
+	if e.Forward == nil {
 		return false
 	}
 	switch r.Method {
@@ -67,7 +67,35 @@ func (e *Endpoint) forward(w http.ResponseWriter, r *http.Request) (handled bool
 	}
 	id, _ := queryValue(r.URL.RawQuery, "id")
 	token, err := e.Tokens.Parse(e.Path, id)
-	return err == nil && token.Node != e.Tokens.Node() && e.Forward(w, r, token.Node)
+	if err != nil {
+		return false
+	}
+	if requestedKind(r) != WebSockets {
+		return token.Node != e.Tokens.Node() && e.Forward(w, r, token.Node)
+	}
+	node := e.holder(r.Context(), token)
+	if node == "" || node == e.Tokens.Node() {
+		return false
+	}
+	if !e.Forward(w, r, node) {
+		e.refuseSocket(w, RefusedUnknown) // its node has gone, and the connection with it
+	}
+	return true
+}
+
+// holder finds the node to which another WebSocket of a connection belongs; it is empty for one that is here, or is nowhere yet.
+func (e *Endpoint) holder(ctx context.Context, token Token) (node string) {
+	if e.Resume == nil || e.Holder == nil || !token.Stateful {
+		return ""
+	}
+	if _, here := e.claims.find(token.key); here {
+		return ""
+	}
+	if _, _, known := e.Resume(token.ID); known {
+		return ""
+	}
+	node, _ = e.Holder(ctx, token.ID) // if nobody knows, it is a first use, or refused like one
+	return node
 }
 
 // ownToken finds the token that a request must name, whether or not its connection was opened. It answers and returns false when

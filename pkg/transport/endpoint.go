@@ -49,6 +49,9 @@ type Endpoint struct {
 	// lives; it is called only for nodes other than this one, before CORS, origin and Authenticate, which are that node's business.
 	// It returns false if it has not answered; the request is then refused like one with an unknown token, as it is when Forward is nil.
 	Forward func(w http.ResponseWriter, r *http.Request, node string) (handled bool)
+	// Holder finds the node on which a stateful connection is, when it is not here: its client brings it another WebSocket, which is
+	// then handed to Forward. Nil, or an error, means that nobody knows.
+	Holder func(ctx context.Context, id string) (node string, err error)
 	// Redirect sends a client that negotiates somewhere else: to a url, for which it gets an access token if that is not empty. With
 	// an empty url it stays. Nil means that all stay.
 	Redirect func(r *http.Request) (url, accessToken string)

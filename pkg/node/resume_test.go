@@ -1,0 +1,89 @@
+package node
+
+import (
+	"fmt"
+	"net/http"
+	"testing"
+
+	"github.com/coder/websocket"
+)
+
+// TestResumeAtAnyNode: a stateful connection goes on wherever its client comes back, and loses nothing.
+func TestResumeAtAnyNode(t *testing.T) {
+	_, a, b, c := fleet(t)
+	token, id := negotiateStateful(t, a)
+	ws := b.openStateful(t, token) // which is where it lives now
+	sent := 0
+	send := func() {
+		t.Helper()
+		sent++
+		if err := a.Hub("/room").Clients().Client(id).Send(t.Context(), "n", sent); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := func(ws *client, from int) {
+		t.Helper()
+		for i := from; i <= sent; i++ {
+			if got, want := ws.next(), fmt.Sprintf(`{"type":1,"target":"n","arguments":[%d]}`, i); got != want {
+				t.Fatalf("got %s, want %s", got, want)
+			}
+		}
+	}
+	send()
+	want(ws, 1)
+	for _, s := range []started{c, a, b, c, c} {
+		_ = ws.conn.CloseNow()
+		send()
+		var status int
+		if ws, status = s.open(t, token); ws == nil {
+			t.Fatalf("resumed with %d", status)
+		}
+		if got := ws.next(); got != `{"type":9,"sequenceId":1}` {
+			t.Fatalf("resumed with %s", got)
+		}
+		want(ws, 1) // nothing was acknowledged
+		ws.send(`{"type":9,"sequenceId":1}`)
+		send()
+		want(ws, sent)
+	}
+
+	// The node in between stops: the client's socket breaks, and it comes back through another one.
+	if err := c.stop(); err != nil {
+		t.Error(err)
+	}
+	if _, err := ws.read(); err == nil || websocket.CloseStatus(err) != -1 {
+		t.Errorf("the socket did not break: %v", err)
+	}
+	ws, status := a.open(t, token)
+	if ws == nil {
+		t.Fatalf("resumed with %d", status)
+	}
+	_ = ws.next()
+	want(ws, 1)
+
+	// With the end of the connection the token is worth nothing.
+	if err := ws.conn.Close(websocket.StatusNormalClosure, ""); err != nil {
+		t.Error(err)
+	}
+	for _, s := range []started{a, b} {
+		if ws, status := s.open(t, token); ws != nil || status != http.StatusNotFound {
+			t.Errorf("after the end: %d", status)
+		}
+	}
+}
+
+// TestResumeWithoutHolder: a client whose node is gone starts afresh.
+func TestResumeWithoutHolder(t *testing.T) {
+	_, a, b, c := fleet(t)
+	token, _ := negotiateStateful(t, a)
+	ws := b.openStateful(t, token)
+	if err := b.stop(); err != nil {
+		t.Error(err)
+	}
+	ws.expectClose()
+	for _, s := range []started{a, c} {
+		if ws, status := s.open(t, token); ws != nil || status != http.StatusNotFound {
+			t.Errorf("after the end of its node: %d", status)
+		}
+	}
+}

@@ -87,3 +87,27 @@ func TestResumeWithoutHolder(t *testing.T) {
 		}
 	}
 }
+
+// TestFirstUseWhileRedisIsAway: whichever node a new client reaches, the one that minted its token lets it in, once.
+func TestFirstUseWhileRedisIsAway(t *testing.T) {
+	server, a, b, c := fleet(t)
+	warm := negotiate(t, a)
+	for _, s := range []started{b, c} { // they have met before
+		if status, _, _ := ask(t, "POST", s.url("/room?id="+warm)); status != 200 {
+			t.Fatalf("POST: %d", status)
+		}
+	}
+	server.Stop()
+	for _, s := range []started{a, b, c} {
+		eventually(t, "away", func() bool { return !s.cluster.State().Up })
+	}
+	token := negotiate(t, a)
+	ws := b.connect(t, "?id="+token)
+	ws.send(`{"type":1,"invocationId":"1","target":"Who","arguments":[]}`)
+	if got := ws.next(); got != `{"type":3,"invocationId":"1","result":""}` {
+		t.Errorf("got %s", got)
+	}
+	if _, status := c.open(t, token); status != http.StatusConflict {
+		t.Errorf("the second use: %d", status)
+	}
+}

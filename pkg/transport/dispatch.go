@@ -148,6 +148,8 @@ func (e *Endpoint) serveWebSocket(w http.ResponseWriter, r *http.Request, identi
 		e.refused(ResultBadRequest)
 		reply(w, http.StatusBadRequest, textPlain, textNoChange)
 		return
+	case reason == ResultUnavailable && e.Forward != nil && e.Forward(w, r, token.Node):
+		return // only the node that minted the token can say whether it was used, and may let it in
 	case reason != "":
 		e.refuseSocket(w, reason)
 		return

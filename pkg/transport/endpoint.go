@@ -47,6 +47,7 @@ type Endpoint struct {
 	SameUser func(a, b any) bool
 	// Forward hands a request over Server-Sent Events or long polling to the node that minted its token, on which its connection
 	// lives; it is called only for nodes other than this one, before CORS, origin and Authenticate, which are that node's business.
+	// While Claim fails, it gets new WebSockets with the tokens of other nodes as well, which only those may let in.
 	// It returns false if it has not answered; the request is then refused like one with an unknown token, as it is when Forward is nil.
 	Forward func(w http.ResponseWriter, r *http.Request, node string) (handled bool)
 	// Holder finds the node on which a stateful connection is, when it is not here: its client brings it another WebSocket, which is

@@ -1,5 +1,5 @@
-// The official client's features over every transport, in every encoding, in Node.js and in Chromium, on one node and on three
-// behind an nginx that hands out requests in turn. What ran stands as a table in docs/compatibility.md.
+// What the official client, in Node.js and in Chromium, and the Go client can do over every transport, in every encoding, on one node
+// and on three behind an nginx that hands out requests in turn. What ran stands as a table in docs/compatibility.md.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
@@ -7,26 +7,37 @@ import { launch } from "./lib/browser.js";
 import { Cluster, topologies } from "./lib/cluster.js";
 import { Client } from "./lib/client.js";
 import { essentials, features } from "./lib/features.js";
+import { GoClients } from "./lib/goclient.js";
 import { Nginx } from "./lib/nginx.js";
 import { Page } from "./lib/page.js";
 import { Table, update } from "./lib/table.js";
 
-const inNode = [
-  ["Node.js", "WebSockets", "JSON"], ["Node.js", "WebSockets", "MessagePack"],
-  ["Node.js", "ServerSentEvents", "JSON"],
-  ["Node.js", "LongPolling", "JSON"], ["Node.js", "LongPolling", "MessagePack"],
+const kinds = [
+  ["WebSockets", "JSON"], ["WebSockets", "MessagePack"],
+  ["ServerSentEvents", "JSON"],
+  ["LongPolling", "JSON"], ["LongPolling", "MessagePack"],
 ];
-const inChromium = [
-  ["Chromium", "WebSockets", "JSON"], ["Chromium", "WebSockets", "MessagePack"],
-  ["Chromium", "ServerSentEvents", "JSON"],
-  ["Chromium", "LongPolling", "JSON"],
-];
+const inNode = kinds.map((kind) => ["Node.js", ...kind]);
+const inGo = kinds.map((kind) => ["Go", ...kind]);
+const inChromium = kinds.slice(0, 4).map((kind) => ["Chromium", ...kind]);
+const everyone = [...inNode, ...inGo, ...inChromium];
 const table = new Table(["Nodes", "Client", "Transport", "Encoding"], [...Object.keys(features), "reconnect"]);
 const nameOf = (feature, kind) => [feature, ...kind].join(", ");
 
 let browser;
-before(async () => { browser = await launch(); });
-after(() => browser?.close());
+let go;
+before(async () => {
+  go = new GoClients();
+  browser = await launch();
+});
+after(async () => {
+  await browser?.close();
+  await go.close();
+});
+
+// open connects a client of a kind that is not in a browser.
+const open = ([program, transport, protocol], url, options) =>
+  Client.connect(url, { transport, protocol, ...(program === "Go" && { build: (...args) => go.connection(...args) }), ...options });
 
 for (const topology of topologies) {
   const nodes = topology.nodes === 1 ? "one" : "three, nginx";
@@ -49,34 +60,34 @@ for (const topology of topologies) {
       await chat.close();
     });
 
-    describe("Node.js", { concurrency: 6 }, () => {
+    describe("Node.js and Go", { concurrency: 6 }, () => {
       for (const [feature, check] of Object.entries(features)) {
-        for (const kind of inNode) {
-          const [, transport, protocol] = kind;
+        for (const kind of [...inNode, ...inGo]) {
+          const [program, transport, protocol] = kind;
           const name = nameOf(feature, kind);
           test(name, table.cell([nodes, ...kind], feature, async (t) => {
             const clients = [];
             t.after(() => Promise.all(clients.map((client) => client.stop())));
             const connect = async (options) => {
-              const client = await Client.connect(urls[options?.hub ?? "chat"], { transport, protocol, ...options });
+              const client = await open(kind, urls[options?.hub ?? "chat"], options);
               clients.push(client);
               return client;
             };
-            await check({ connect, name, transport, protocol });
+            await check({ connect, name, program, transport, protocol });
           }));
         }
       }
     });
 
     test("clients of all kinds hear each other, all in the same order", async (t) => {
-      const everyone = await Promise.all(inNode.map(([, transport, protocol]) => Client.connect(urls.chat, { transport, protocol })));
-      t.after(() => Promise.all(everyone.map((client) => client.stop())));
+      const clients = await Promise.all([...inNode, ...inGo].map((kind) => open(kind, urls.chat)));
+      t.after(() => Promise.all(clients.map((client) => client.stop())));
       const count = 20;
-      await Promise.all(everyone.map(async (client, from) => {
+      await Promise.all(clients.map(async (client, from) => {
         for (let i = 0; i < count; i++) await client.invoke("SendMessage", `${from}`, `${i}`);
       }));
-      await Promise.all(everyone.map((client) => client.has(count * everyone.length)));
-      for (const client of everyone) assert.deepEqual(client.messages, everyone[0].messages);
+      await Promise.all(clients.map((client) => client.has(count * clients.length)));
+      for (const client of clients) assert.deepEqual(client.messages, clients[0].messages);
     });
 
     describe("Chromium", { concurrency: inChromium.length }, () => {
@@ -103,9 +114,8 @@ for (const topology of topologies) {
       let victim;
       before(async () => {
         victim = chat.nodes[0].name;
-        for (const kind of [...inNode, ...inChromium]) {
-          const [, transport, protocol] = kind;
-          const client = pages.get(kind) ?? Client.connect(urls.chat, { transport, protocol, reconnect: true });
+        for (const kind of everyone) {
+          const client = pages.get(kind) ?? open(kind, urls.chat, { reconnect: true });
           clients.set(kind, client.then((c) => put(c, victim)));
         }
         await Promise.allSettled(clients.values());
@@ -117,7 +127,7 @@ for (const topology of topologies) {
         if (topology.nodes > 1) await chat.restart(victim);
       });
 
-      for (const kind of [...inNode, ...inChromium]) {
+      for (const kind of everyone) {
         const name = nameOf("reconnect", kind);
         test(name, table.cell([nodes, ...kind], "reconnect", async () => {
           const { client: ana, id } = await clients.get(kind);

@@ -1,10 +1,21 @@
-// The official client with what it received written down.
+// A client with what it received written down: the official one, unless told otherwise.
 
 import { HttpTransportType, HubConnectionBuilder, JsonHubProtocol, LogLevel } from "@microsoft/signalr";
 import { MessagePackHubProtocol } from "@microsoft/signalr-protocol-msgpack";
 import { Log, within } from "./wait.js";
 
 export const protocols = { JSON: JsonHubProtocol, MessagePack: MessagePackHubProtocol };
+
+// official makes a connection of the official client. transport and protocol are given by their names; reconnect tries for ever.
+function official(url, { transport, protocol = "JSON", reconnect, stateful, skipNegotiation, token }) {
+  const options = { transport: HttpTransportType[transport] };
+  if (skipNegotiation) Object.assign(options, { skipNegotiation, transport: HttpTransportType.WebSockets });
+  if (token) options.accessTokenFactory = () => token;
+  let builder = new HubConnectionBuilder().withUrl(url, options).configureLogging(LogLevel.None).withHubProtocol(new protocols[protocol]());
+  if (reconnect) builder = builder.withAutomaticReconnect({ nextRetryDelayInMilliseconds: () => 50 });
+  if (stateful) builder = builder.withStatefulReconnect();
+  return builder.build();
+}
 
 // Each test file collects its clients here, so that none is forgotten.
 const open = new Set();
@@ -13,18 +24,9 @@ export class Client {
   log = new Log(); // {message: [from, text]}, {system: text}, {reconnecting}, {reconnected: id}, {closed: error}
   messages = []; // the messages alone, as [from, text]
 
-  // options: hub, user, transport and protocol by their names, reconnect (retry for ever), stateful, skipNegotiation, token.
-  constructor(url, { hub = "chat", user, transport, protocol = "JSON", reconnect = false, stateful = false, skipNegotiation = false, token } = {}) {
-    const options = { transport: HttpTransportType[transport] };
-    if (skipNegotiation) Object.assign(options, { skipNegotiation, transport: HttpTransportType.WebSockets });
-    if (token) options.accessTokenFactory = () => token;
-    const query = user ? `?user=${encodeURIComponent(user)}` : "";
-    let builder = new HubConnectionBuilder().withUrl(`${url}/${hub}${query}`, options).configureLogging(LogLevel.None)
-      .withHubProtocol(new protocols[protocol]());
-    if (reconnect) builder = builder.withAutomaticReconnect({ nextRetryDelayInMilliseconds: () => 50 });
-    if (stateful) builder = builder.withStatefulReconnect();
-
-    this.connection = builder.build();
+  // options: build (the connection of another client than the official one), hub, user, and what build takes.
+  constructor(url, { build = official, hub = "chat", user, ...options } = {}) {
+    this.connection = build(`${url}/${hub}${user ? `?user=${encodeURIComponent(user)}` : ""}`, options);
     this.connection.on("ReceiveMessage", (...args) => {
       this.messages.push(args);
       this.log.add({ message: args });

@@ -6,21 +6,22 @@
 import assert from "node:assert/strict";
 import { Subject } from "@microsoft/signalr";
 import { protocols, settled } from "./client.js";
+import { within } from "./wait.js";
 
 const numbers = (count) => Array.from({ length: count }, (_, i) => i);
 const unexpected = (method, text = "") => `An unexpected error occurred invoking '${method}' on the server.${text && ` HubException: ${text}`}`;
 const failed = (method, text = "") => `Failed to invoke '${method}' due to an error on the server.${text && ` HubException: ${text}`}`;
 const brokenStream = (text = "") => `An error occurred on the server while streaming results.${text && ` HubException: ${text}`}`;
 
-async function invoke({ connect, name, transport, protocol }) {
+async function invoke({ connect, name, program, transport, protocol }) {
   const ana = await connect({ user: name });
   const { node, ...rest } = await ana.invoke("WhoAmI");
   assert.deepEqual(rest, { connectionId: ana.id, userId: name, transport });
-  const values = [
+  const values = [ // with the Go client those that JSON has, since the tests speak JSON with it
     null, true, -1, 2 ** 53 - 1, 1.5, "", "Grüße, 世界 🎉 <b>&amp;</b>", "\u0000\u001e\"\\/\r\n\n\r\u2028", [], [1, [2, [3]]], {},
     { b: 1, a: { Nested: [null, { x: "y" }] } },
   ];
-  if (protocol === "MessagePack") values.push(new Uint8Array([0, 30, 255]), new Date(1491868800000), { at: [new Date(1491868800123)] });
+  if (protocol === "MessagePack" && program !== "Go") values.push(new Uint8Array([0, 30, 255]), new Date(1491868800000), { at: [new Date(1491868800123)] });
   for (const value of values) assert.deepEqual(await ana.invoke("eCHO", value), value);
   assert.deepEqual(await Promise.all(numbers(20).map((i) => ana.invoke("Echo", i))), numbers(20));
   await ana.connection.send("SendToUser", name, "ana", "no answer wanted");
@@ -116,11 +117,12 @@ async function streamUp({ connect }) {
   assert.equal(await sum(3, new Error("no more")), unexpected("Sum", "The stream of numbers broke: no more"));
 
   const [left, right] = [new Subject(), new Subject()];
+  // The hub takes from both in turn; what one sends ahead of the other must fit into the buffer, or the other is not read.
   const zipped = bob.stream("Zip", left, "+", right);
-  for (const i of numbers(15)) { left.next(`l${i}`); right.next(`r${i}`); }
+  for (const i of numbers(8)) { left.next(`l${i}`); right.next(`r${i}`); }
   right.complete();
   left.complete(); // the last word: the hub ends with it, and the client must have nothing left to send when it is stopped
-  assert.deepEqual(await zipped, { items: numbers(15).map((i) => `l${i}+r${i}`) });
+  assert.deepEqual(await zipped, { items: numbers(8).map((i) => `l${i}+r${i}`) });
 }
 
 async function cancel({ connect, name }) {
@@ -141,48 +143,48 @@ async function cancel({ connect, name }) {
   }
 }
 
-async function clientResults({ connect }) {
+async function clientResults({ connect, program }) {
   const options = { hub: "test" };
-  const [ana, bob, eve] = await Promise.all([connect(options), connect(options), connect(options)]);
+  const [ana, bob, eve, joe] = await Promise.all([connect(options), connect(options), connect(options), connect(options)]);
   let asked;
-  const left = new Promise((resolve) => { asked = resolve; });
+  const thinking = new Promise((resolve) => { asked = resolve; });
   bob.connection.on("Answer", async (question) => {
     if (question === "refuse") throw new Error("I will not say");
-    if (question === "think") asked();
-    if (question === "think" || question === "hurry") await new Promise(() => {});
     return `${question}? Yes!`;
   });
+  joe.connection.on("Answer", () => { asked(); return new Promise(() => {}); });
   ana.connection.on("Answer", (question) => `${question}? That is me.`);
   const ask = (whom, question, wait = 0) => ana.invoke("Ask", whom, question, wait);
   assert.deepEqual(await Promise.all([1, 2, 3].map((i) => ask(bob.id, `q${i}`))), [1, 2, 3].map((i) => `q${i}? Yes!`));
   assert.equal(await ask(ana.id, "who"), "who? That is me.");
 
   const refusal = (whom, question, wait = 0) => ana.error("Ask", whom, question, wait);
-  assert.equal(await refusal(bob.id, "refuse"), unexpected("Ask", "Error: I will not say"));
+  assert.equal(await refusal(bob.id, "refuse"), unexpected("Ask", program === "Go" ? "I will not say" : "Error: I will not say"));
   assert.equal(await refusal(eve.id, "you there"), unexpected("Ask", "Client didn't provide a result."));
   assert.match(await refusal("nobody-has-this-id-123", "you"), /Connection 'nobody-has-this-id-123' does not exist$/);
-  assert.match(await refusal(bob.id, "hurry", 50), /invocation canceled by the server: context deadline exceeded$/);
-  const pending = refusal(bob.id, "think");
-  await left;
-  await bob.stop();
+  const pending = refusal(joe.id, "think");
+  await within(thinking, "the question to arrive");
+  assert.match(await refusal(joe.id, "hurry", 50), /invocation canceled by the server: context deadline exceeded$/);
+  await joe.stop();
   assert.match(await pending, /HubException: .*Connection ('[\w-]{22}' disconnected|disconnected\.)$/); // on this node, on another
 }
 
-async function large({ connect, name, protocol }) {
+async function large({ connect, name, program, protocol }) {
   const limit = 32 * 1024;
   const [ana, bob] = [await connect({ user: name }), await connect({ hub: "test" })];
-  const frame = (text) => new protocols[protocol]().writeMessage({ type: 1, target: "Echo", arguments: [text], invocationId: "0" });
+  const streamIds = program === "Go" && protocol === "MessagePack" ? [] : undefined; // which the official client leaves out
+  const frame = (text) => new protocols[protocol]().writeMessage({ type: 1, target: "Echo", arguments: [text], invocationId: "0", ...(streamIds && { streamIds }) });
   const size = (text) => frame(text).length ?? frame(text).byteLength; // of a string or of bytes
   const fitting = "x".repeat(limit - (size("x".repeat(30_000)) - 30_000));
   assert.equal(size(fitting), limit);
-  assert.equal(await ana.invoke("Echo", fitting), fitting); // the first call, so that its id is "0"
+  assert.equal(await ana.invoke("Echo", fitting), fitting); // the first call, so that its id has one digit
   await ana.invoke("SendToUser", name, "ana", fitting.slice(100));
   await ana.receives(fitting.slice(100));
   assert.equal((await bob.invoke("Large", 700_000)).length, 700_000);
 
   const eve = await connect();
   const lost = eve.error("Echo", `${fitting}x`);
-  assert.equal((await eve.happens("closed")).closed, "Server returned an error on close: Connection closed with an error.");
+  assert.match((await eve.happens("closed")).closed, /Connection closed with an error\.$/);
   assert.match(await lost, /Connection closed with an error\.$/);
 }
 

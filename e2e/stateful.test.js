@@ -6,11 +6,16 @@ import WebSocket from "ws";
 import { Cluster, topologies } from "./lib/cluster.js";
 import { Client } from "./lib/client.js";
 import { Cutter } from "./lib/cutter.js";
+import { GoClients } from "./lib/goclient.js";
 import { Nginx } from "./lib/nginx.js";
 import { patience, within } from "./lib/wait.js";
 
 const numbers = (count) => Array.from({ length: count }, (_, i) => i);
 const cuts = 6;
+
+let go;
+before(() => { go = new GoClients(); });
+after(() => go.close());
 
 for (const topology of topologies) {
   describe(topology.nodes === 1 ? "one node" : "three nodes behind nginx", () => {
@@ -36,9 +41,11 @@ for (const topology of topologies) {
       return { cutter, client, token: /[?&]id=([^&]+)/.exec(request)[1] };
     }
 
-    for (const protocol of ["JSON", "MessagePack"]) {
-      test(`a socket cut again and again loses nothing and repeats nothing, ${protocol}`, async (t) => {
-        const { cutter, client: ana } = await through(t, { protocol, reconnect: true });
+    const kinds = [["Node.js", "JSON"], ["Node.js", "MessagePack"], ["Go", "JSON"], ["Go", "MessagePack"]];
+    for (const [program, protocol] of kinds) {
+      test(`a socket cut again and again loses nothing and repeats nothing, ${program}, ${protocol}`, async (t) => {
+        const build = program === "Go" ? { build: (...args) => go.connection(...args) } : {};
+        const { cutter, client: ana } = await through(t, { protocol, reconnect: true, ...build });
         const bob = await Client.connect(cluster.nodes.at(-1).url, { hub: "test" });
         t.after(() => bob.stop());
         const { id } = ana;

@@ -95,12 +95,15 @@ func (g *guest) current() *client.Client {
 // prepare makes the client that an order describes.
 func (g *guest) prepare(o order) error {
 	options := client.Options{
-		Transports: []client.Transport{client.Transport(o.Transport)},
+		StatefulReconnect: o.Stateful,
 		Hooks: client.Hooks{
 			Reconnecting: func(err error) { g.event("reconnecting", err) },
 			Reconnected:  func(id string) { g.event("reconnected", nil, id) },
 			Closed:       func(err error) { g.event("closed", err) },
 		},
+	}
+	if o.Transport != "" {
+		options.Transports = []client.Transport{client.Transport(o.Transport)}
 	}
 	if o.Protocol == "MessagePack" {
 		options.Codec = protocol.MessagePack

@@ -31,7 +31,7 @@ type order struct {
 	Error  *string      // in place of the item
 
 	URL, Transport, Protocol string // of connect
-	Reconnect                bool
+	Reconnect, Stateful      bool
 }
 
 // An argument is a value, or the number of an upload.

@@ -18,7 +18,7 @@ export class GoClients {
     createInterface({ input: this.#child.stdout }).on("line", (line) => this.#report(JSON.parse(line)));
   }
 
-  // connection makes one that is not started yet; see official in client.js.
+  // connection makes one that is not started yet, of the options that official in client.js has: transport, protocol, reconnect, stateful.
   connection(url, options) {
     const client = this.#connections.length;
     const connection = new GoConnection(url, options, (order) => this.#ask({ client, ...order }), (order) => this.#tell({ client, ...order }));
@@ -66,8 +66,7 @@ class GoConnection {
   }
 
   async start() {
-    const { transport, protocol, reconnect = false } = this.#options;
-    this.connectionId = await this.#ask({ op: "connect", url: this.#url, transport, protocol, reconnect });
+    this.connectionId = await this.#ask({ op: "connect", url: this.#url, ...this.#options });
   }
 
   stop() { return this.#ask({ op: "stop" }); }

@@ -51,7 +51,7 @@ func TestHostileInputs(t *testing.T) {
 			runtime.ReadMemStats(&after)
 			// A list takes 24 bytes for an element that is one byte long, and three times as much while it grows; elements without a
 			// number in front are the worst.
-			if n := after.TotalAlloc - before.TotalAlloc; n > 96*size {
+			if n := after.TotalAlloc - before.TotalAlloc; n > 160*size {
 				t.Errorf("%d bytes took %d", len(test.input), n)
 			}
 		})

@@ -1,7 +1,9 @@
 package transport
 
 import (
+	"errors"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,7 +16,8 @@ type socket struct {
 	sendTimeout time.Duration // not positive: none
 	lastRead    atomic.Int64  // Unix nanoseconds
 	closed      atomic.Bool
-	onClose     func() // called once, when the connection is closed by either side of it
+	stuck       atomic.Bool // the client took nothing within the send timeout; set before the connection is closed for it
+	onClose     func()      // called once, when the connection is closed by either side of it
 
 	mu   sync.Mutex
 	over bool // no frame may follow: a close frame went out, or half of another
@@ -67,6 +70,9 @@ func (s *socket) send(p []byte) (int, error) {
 	}
 	n, err := s.net.Write(p)
 	if err != nil {
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			s.stuck.Store(true)
+		}
 		s.over = true
 		s.cut()
 	}

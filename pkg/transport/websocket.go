@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -70,6 +71,9 @@ func (m *messageReader) Read(p []byte) (int, error) {
 func (c *webSocket) readError(err error) error {
 	if c.ending.Load() {
 		return net.ErrClosed
+	}
+	if c.socket.stuck.Load() {
+		return fmt.Errorf("transport: the client took nothing within the send timeout: %w", os.ErrDeadlineExceeded)
 	}
 	switch status := websocket.CloseStatus(err); {
 	case status == websocket.StatusNormalClosure, status == websocket.StatusGoingAway, status == websocket.StatusNoStatusRcvd:

@@ -2,7 +2,7 @@
 
 import { HttpTransportType, HubConnectionBuilder, JsonHubProtocol, LogLevel } from "@microsoft/signalr";
 import { MessagePackHubProtocol } from "@microsoft/signalr-protocol-msgpack";
-import { Log, within } from "./wait.js";
+import { Log, patience, within } from "./wait.js";
 
 export const protocols = { JSON: JsonHubProtocol, MessagePack: MessagePackHubProtocol };
 
@@ -73,7 +73,7 @@ export class Client {
   }
 
   // has waits until so many messages have come in all.
-  has(count) { return this.log.until(() => this.messages.length >= count, `${count} messages`, 60_000); }
+  has(count) { return this.log.until(() => this.messages.length >= count, `${count} messages`, 2 * patience); }
 
   hears(text) { return this.log.first((e) => e.system === text, `the system message ${JSON.stringify(text)}`); }
 

@@ -4,7 +4,7 @@ import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import path from "node:path";
-import { Log } from "./wait.js";
+import { Log, patience } from "./wait.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const bin = (name) => path.join(root, "bin", name);
@@ -74,7 +74,7 @@ export class Cluster {
 
 // answers returns once the URL gives 200.
 export async function answers(url) {
-  const end = Date.now() + 20_000;
+  const end = Date.now() + patience;
   for (;;) {
     const status = await fetch(url).then((r) => r.status, (err) => err.cause?.code ?? err.message);
     if (status === 200) return;

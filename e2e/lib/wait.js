@@ -2,7 +2,7 @@
 
 import { setTimeout as timer } from "node:timers";
 
-export const patience = 20_000; // milliseconds; generous, since a slow machine is no fault
+export const patience = 60_000; // milliseconds; generous, since a slow machine is no fault
 
 // within fails when the promise takes too long; what names it in the error.
 export function within(promise, what, milliseconds = patience) {

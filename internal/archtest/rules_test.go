@@ -60,6 +60,11 @@ var rules = map[string]rule{
 		may:   []string{"internal/redisurl"},
 		never: map[string]string{prometheus: "it tells its hooks; pkg/metrics counts"},
 	},
+	"pkg/presence": {
+		why:   "it says who is where and until when; how people are connected, and what for, is the business of others",
+		may:   []string{"internal/redisurl"},
+		never: map[string]string{prometheus: "it tells its hooks; pkg/metrics counts"},
+	},
 	"pkg/peer": {
 		why: "it carries requests to a node that it is told, and is told where that is; what they ask for is the business of both ends",
 		never: map[string]string{
@@ -76,20 +81,20 @@ var rules = map[string]rule{
 	},
 	"pkg/metrics": {
 		why:   "it is the edge where what happens becomes numbers; nothing looks back through it",
-		may:   []string{"pkg/hub", "pkg/backplane", "pkg/peer", "pkg/protocol", "pkg/transport", "internal/redisurl"},
+		may:   []string{"pkg/hub", "pkg/backplane", "pkg/cluster", "pkg/peer", "pkg/presence", "pkg/protocol", "pkg/transport", "internal/redisurl"},
 		never: nil,
 	},
 	"pkg/node": {
 		why: "it wires the packages into a running node; flags and files are the command's",
 		may: []string{
-			"pkg/auth", "pkg/backplane", "pkg/cluster", "pkg/hub", "pkg/metrics", "pkg/peer", "pkg/protocol", "pkg/transport",
+			"pkg/auth", "pkg/backplane", "pkg/cluster", "pkg/hub", "pkg/metrics", "pkg/peer", "pkg/presence", "pkg/protocol", "pkg/transport",
 			"internal/redisurl",
 		},
 	},
 	"cmd/node": {
 		why: "it reads settings, maps the sample hub and serves the demo page; all else is pkg/node's",
 		may: []string{
-			"pkg/auth", "pkg/backplane", "pkg/cluster", "pkg/hub", "pkg/metrics", "pkg/node", "pkg/peer", "pkg/protocol", "pkg/transport",
+			"pkg/auth", "pkg/backplane", "pkg/cluster", "pkg/hub", "pkg/metrics", "pkg/node", "pkg/peer", "pkg/presence", "pkg/protocol", "pkg/transport",
 			"internal/redisurl", "internal/settings",
 		},
 	},
@@ -106,7 +111,7 @@ var rules = map[string]rule{
 	"e2e/testhub": {
 		why: "it is a node like cmd/node, with another hub, so that tests can ask what the sample hub has no methods for",
 		may: []string{
-			"pkg/auth", "pkg/backplane", "pkg/cluster", "pkg/hub", "pkg/metrics", "pkg/node", "pkg/peer", "pkg/protocol", "pkg/transport",
+			"pkg/auth", "pkg/backplane", "pkg/cluster", "pkg/hub", "pkg/metrics", "pkg/node", "pkg/peer", "pkg/presence", "pkg/protocol", "pkg/transport",
 			"internal/redisurl",
 		},
 	},
@@ -116,9 +121,13 @@ var rules = map[string]rule{
 	"internal/hubgen":        {why: "it reads the source of hubs; what it knows of ours it knows by name, so that it works for any version"},
 	"internal/redistest":     {why: "it starts a Redis for tests of any package, so it must depend on none"},
 	"internal/backplanetest": {why: "its suite is for every backplane, so it must depend on none"},
-	"internal/redisurl":      {why: "it reads a URL; backplane and cluster both stand on it"},
-	"internal/roundrobin":    {why: "it copies bytes between sockets, so that any server can stand behind it"},
-	"internal/settings":      {why: "it reads flags, environment and files into any struct"},
+	"internal/presencetest": {
+		why: "its suite is for every tracker, and speaks their language",
+		may: []string{"pkg/presence", "internal/redisurl"},
+	},
+	"internal/redisurl":   {why: "it reads a URL; backplane, cluster and presence stand on it"},
+	"internal/roundrobin": {why: "it copies bytes between sockets, so that any server can stand behind it"},
+	"internal/settings":   {why: "it reads flags, environment and files into any struct"},
 	"internal/devcluster": {
 		why: "it runs the node as a separate program, as an operator would, and shares no code with it",
 		may: []string{"internal/roundrobin"},

@@ -1,72 +1,147 @@
-// Package redisurl reads the URL that says where Redis is.
+// Package redisurl reads the URL that says where Redis is and how it is run, and makes clients for it.
 package redisurl
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
 )
 
-// Parse reads a URL of one Redis server:
+// Kind is how Redis is run.
+type Kind int
+
+// The kinds of Redis.
+const (
+	Standalone Kind = iota // one server
+	Cluster                // slots spread over several
+	Sentinel               // one primary at a time, which sentinels appoint
+)
+
+// Forms are the URLs that Parse reads, for the texts of settings.
+const Forms = "redis://user:password@host:6379, rediss:// for TLS; several addresses (h1:6379,h2:6379) for Redis Cluster; " +
+	"redis+sentinel://h1:26379,h2:26379/NAME for Sentinel"
+
+// Target is where Redis is, as a URL says it. It is not changed once made.
+type Target struct {
+	Kind Kind
+	// Addrs are host:port of the server, of some nodes of the cluster, or of the sentinels; or the path of a socket.
+	Addrs []string
+	// Master is what the sentinels call the primary; empty for the other kinds.
+	Master string
+	// Options are those of a connection to any server: credentials, database, TLS, timeouts. Network and Addr are set only
+	// for Standalone. A TLS configuration without a server name takes the host that is dialled.
+	Options redis.Options
+	// SentinelUsername and SentinelPassword are for the sentinels themselves, which often have none.
+	SentinelUsername, SentinelPassword string
+	// Name is the URL without secrets.
+	Name string
+}
+
+// Parse reads a URL of Redis:
 //
-//	redis://[user[:password]@]host[:port][/database]    plain
-//	rediss://…                                          with TLS; ?skip_verify=true accepts any certificate
-//	unix://[user[:password]@]/path/to/socket[?db=N]     a socket on this host
+//	redis://[user[:password]@]host[:port][/database]       one server
+//	rediss://…                                             the same with TLS
+//	unix://[user[:password]@]/path/to/socket[?db=N]        a socket on this host
+//	redis://[user[:password]@]host[:port],host[:port],…    Redis Cluster; one address needs ?cluster=true
+//	redis+sentinel://[user[:password]@]host[:port],…/name[/database]
+//	                                                       Sentinel; rediss+sentinel:// for TLS, to the sentinels too
 //
-// The port defaults to 6379. The query parameters of go-redis (dial_timeout, read_timeout, …) are accepted, unknown ones are
-// not. Errors say what to change and never repeat the user name or the password.
-func Parse(raw string) (*redis.Options, error) {
-	scheme, rest, found := strings.Cut(raw, "://")
-	authority, path := split(rest)
-	switch {
-	case raw == "":
-		return nil, errors.New("the Redis URL is empty; write redis://host:6379")
-	case !found:
-		return nil, errors.New("the Redis URL has no scheme; write redis://host:6379, or rediss:// for TLS")
-	case strings.Contains(authority[strings.LastIndex(authority, "@")+1:], ","):
-		return nil, errors.New("several Redis addresses (Redis Cluster) are not supported; give the URL of one server, redis://host:6379")
-	case scheme == "redis+sentinel" || scheme == "rediss+sentinel":
-		return nil, errors.New("the Redis URL is one of Redis Sentinel, which is not supported; give the URL of one server, redis://host:6379")
-	case scheme != "redis" && scheme != "rediss" && scheme != "unix":
-		return nil, errors.New("the Redis URL has an unknown scheme; use redis://, rediss:// (TLS) or unix:// (socket)")
-	}
-	u, err := url.Parse(raw)
-	if err != nil || strings.Contains(path, "@") || u.Fragment != "" {
-		// The error of url.Parse repeats the URL, and parts of a password that was cut at the wrong place.
-		return nil, errors.New("the Redis URL cannot be read; in user name and password, characters such as / @ : # ? % must be percent-encoded (/ is %2F)")
-	}
-	opt, err := redis.ParseURL(raw)
+// The port defaults to 6379, a sentinel's to 26379. User and password are those of the servers; sentinels that want some get
+// ?sentinel_username= and ?sentinel_password=. With TLS, ?ca_file= names the certificates to trust instead of the system's,
+// ?cert_file= and ?key_file= the client's own, ?server_name= the name to expect, and ?skip_verify=true accepts anything. The
+// query parameters of go-redis (dial_timeout, read_timeout, …) are accepted, unknown ones are not. Errors say what to change
+// and never repeat the user name or the password.
+func Parse(raw string) (*Target, error) {
+	p, err := cut(raw)
 	if err != nil {
-		return nil, fmt.Errorf("the Redis URL %s: %s", Redact(raw), strings.TrimPrefix(err.Error(), "redis: "))
+		return nil, err
+	}
+	t := &Target{Name: Redact(raw)}
+	failed := func(format string, args ...any) (*Target, error) {
+		return nil, fmt.Errorf("the Redis URL "+t.Name+": "+format, args...)
+	}
+	query, err := url.ParseQuery(p.url.RawQuery)
+	if err != nil {
+		return nil, errUnreadable
+	}
+	own, err := takeOwn(query)
+	if err != nil {
+		return failed("%v", err)
+	}
+	if t.Kind = p.kind; own.cluster {
+		if t.Kind == Sentinel || p.scheme == "unix" {
+			return failed("cluster=true goes with redis:// and rediss:// only")
+		}
+		t.Kind = Cluster
+	}
+	one := *p.url // the URL of one server, as go-redis reads it
+	one.RawQuery = query.Encode()
+	if t.Kind == Sentinel {
+		one.Scheme = strings.TrimSuffix(one.Scheme, "+sentinel")
+		t.Master, one.Path, _ = strings.Cut(strings.TrimPrefix(one.Path, "/"), "/")
+		if one.RawPath = ""; t.Master == "" {
+			return failed("the name of the primary is missing; write redis+sentinel://host:26379/NAME, as in the sentinels' configuration (often mymaster)")
+		}
+		if one.Path != "" {
+			one.Path = "/" + one.Path
+		}
+	} else if own.username+own.password != "" {
+		return failed("sentinel_username and sentinel_password go with redis+sentinel:// only")
+	}
+	t.SentinelUsername, t.SentinelPassword = own.username, own.password
+	opt, err := redis.ParseURL(one.String())
+	if err != nil {
+		return failed("%s", strings.TrimPrefix(err.Error(), "redis: "))
 	}
 	if opt.DB < 0 {
-		return nil, fmt.Errorf("the Redis URL %s: the database number is negative", Redact(raw))
+		return failed("the database number is negative")
 	}
-	return opt, nil
+	if t.Kind == Cluster && opt.DB != 0 {
+		return failed("a cluster has no numbered databases; remove the number at the end")
+	}
+	if err := own.secure(opt, t.Kind); err != nil {
+		return failed("%v", err)
+	}
+	t.Options = *opt
+	if t.Kind == Standalone {
+		t.Addrs = []string{opt.Addr}
+		return t, nil
+	}
+	t.Options.Network, t.Options.Addr = "", ""
+	port := "6379"
+	if t.Kind == Sentinel {
+		port = "26379"
+	}
+	for _, host := range p.hosts {
+		t.Addrs = append(t.Addrs, withPort(host, port))
+	}
+	return t, nil
 }
 
-// split parts the authority (user, password, host and port) from what follows it.
-func split(rest string) (authority, path string) {
-	if end := strings.IndexAny(rest, "/?#"); end >= 0 {
-		return rest[:end], rest[end:]
+// withPort gives host:port for an address that may have no port.
+func withPort(address, port string) string {
+	u := url.URL{Host: address}
+	if u.Port() != "" {
+		port = u.Port()
 	}
-	return rest, ""
+	return net.JoinHostPort(u.Hostname(), port)
 }
 
-// Redact gives the URL without user name, password and query, for logs and errors.
-func Redact(raw string) string {
-	u, err := url.Parse(raw)
-	_, rest, found := strings.Cut(raw, "://")
-	// An @ behind the authority can mean that a password with a slash was taken for a host.
-	if _, path := split(rest); err != nil || !found || strings.Contains(path, "@") {
-		return "(unreadable Redis URL)"
+// WithTLS is the target with other TLS settings. It is an error if the URL has no TLS.
+func (t *Target) WithTLS(config *tls.Config) (*Target, error) {
+	if t.Options.TLSConfig == nil {
+		return nil, errors.New("TLS is set, but the URL has no TLS; use rediss://")
 	}
-	if u.User != nil {
-		u.User = url.User("xxxxx")
+	config = config.Clone()
+	if config.ServerName == "" {
+		config.ServerName = t.Options.TLSConfig.ServerName
 	}
-	u.RawQuery, u.Fragment = "", ""
-	return u.String()
+	changed := *t
+	changed.Options.TLSConfig = config
+	return &changed, nil
 }

@@ -58,16 +58,19 @@ type RedisOptions struct {
 
 // check fills in the defaults and gives an error that names the field that cannot be.
 func (o *RedisOptions) check() (*redis.Options, error) {
-	opt, err := redisurl.Parse(o.URL)
+	target, err := redisurl.Parse(o.URL)
 	if err != nil {
 		return nil, err
 	}
-	if o.TLS != nil {
-		if opt.TLSConfig == nil {
-			return nil, errors.New("TLS is set, but the URL has no TLS; use rediss://")
-		}
-		opt.TLSConfig = withServerName(o.TLS, opt.TLSConfig.ServerName)
+	if target.Kind != redisurl.Standalone {
+		return nil, errors.New("the backplane supports the URL of one server only, redis://host:6379")
 	}
+	if o.TLS != nil {
+		if target, err = target.WithTLS(o.TLS); err != nil {
+			return nil, err
+		}
+	}
+	opt := &target.Options
 	if o.Lanes > MaxLanes {
 		return nil, fmt.Errorf("option Lanes is %d; at most %d", o.Lanes, MaxLanes)
 	}
@@ -106,14 +109,6 @@ func (o *RedisOptions) check() (*redis.Options, error) {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	return opt, nil
-}
-
-func withServerName(config *tls.Config, name string) *tls.Config {
-	config = config.Clone()
-	if config.ServerName == "" {
-		config.ServerName = name
-	}
-	return config
 }
 
 // Redis is a backplane over Redis Pub/Sub. All methods may be called concurrently.

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"github.com/hubfleet/hubfleet/internal/redisurl"
 )
@@ -26,7 +25,8 @@ var ErrUnavailable = errors.New("cluster: Redis is unavailable")
 
 // RedisOptions says where Redis is. URL and NodeID are required.
 type RedisOptions struct {
-	// URL of one server: redis://user:password@host:6379/0, rediss:// for TLS.
+	// URL of Redis: redis://user:password@host:6379/0, rediss:// for TLS; several addresses, h1:6379,h2:6379, for Redis Cluster;
+	// redis+sentinel://h1:26379,h2:26379/name for Sentinel.
 	URL string
 	// Prefix is put verbatim in front of every key.
 	Prefix string
@@ -61,7 +61,7 @@ type State struct {
 // Three things are kept there: the secret under Prefix + "secret", without an end; used connection ids under
 // Prefix + "tok:" + id, for a minute; and nodes that were announced under Prefix + "node:" + id, for 5 s after their last contact.
 type Redis struct {
-	client    *redis.Client
+	client    redis.UniversalClient
 	address   string // for logs: no password
 	prefix    string
 	nodeID    string
@@ -82,7 +82,7 @@ type Redis struct {
 
 // NewRedis checks the options. It connects to nothing; Run does.
 func NewRedis(o RedisOptions) (*Redis, error) {
-	opt, err := redisurl.Parse(o.URL)
+	target, err := redisurl.Parse(o.URL)
 	if err != nil {
 		return nil, fmt.Errorf("cluster: %w", err)
 	}
@@ -93,7 +93,7 @@ func NewRedis(o RedisOptions) (*Redis, error) {
 		return nil, fmt.Errorf("cluster: the secret has %d bytes; at least %d are needed", len(o.Secret), MinSecret)
 	}
 	c := &Redis{
-		address:   redisurl.Redact(o.URL),
+		address:   target.Name,
 		prefix:    o.Prefix,
 		nodeID:    o.NodeID,
 		given:     o.Secret != nil,
@@ -114,22 +114,8 @@ func NewRedis(o RedisOptions) (*Redis, error) {
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
-	tune(opt, c.timeout)
-	c.client = redis.NewClient(opt)
+	c.client = target.Client(redisurl.Tuning{Timeout: c.timeout}) // repeats nothing: what is repeated is decided here
 	return c, nil
-}
-
-// tune bounds every wait. Retries are ours: the library's would repeat a command after its reply was lost.
-func tune(opt *redis.Options, timeout time.Duration) {
-	opt.MaxRetries = -1
-	opt.DialerRetries = 1
-	opt.DialTimeout = timeout
-	opt.ReadTimeout = timeout
-	opt.WriteTimeout = timeout
-	opt.PoolTimeout = timeout
-	opt.PoolSize = 8 // a question takes less than a millisecond: enough for thousands of new connections a second
-	opt.ContextTimeoutEnabled = true
-	opt.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 }
 
 // Run keeps in touch with Redis until ctx ends: it learns the secret, and offers it again when Redis has come back

@@ -35,10 +35,7 @@ func (c *Redis) Claim(ctx context.Context, id string) (bool, error) {
 
 // failed makes Run find out whether Redis is away altogether.
 func (c *Redis) failed(err error) error {
-	select {
-	case c.kick <- struct{}{}:
-	default:
-	}
+	c.contactNow()
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
 

@@ -23,6 +23,7 @@ type node interface {
 	Holder(ctx context.Context, id string) (string, error)
 	Announce(info cluster.NodeInfo)
 	Address(ctx context.Context, nodeID string) (string, error)
+	Nodes(ctx context.Context) ([]cluster.NodeInfo, error)
 }
 
 // TestContract holds both kinds of cluster to the same promises.
@@ -117,6 +118,10 @@ func contract(t *testing.T, join func(*testing.T) node) {
 		eventually(t, "found", func() bool {
 			address, err := a.Address(t.Context(), b.NodeID())
 			return address == "http://b" && err == nil
+		})
+		eventually(t, "listed", func() bool {
+			nodes, err := a.Nodes(t.Context())
+			return err == nil && slices.ContainsFunc(nodes, func(n cluster.NodeInfo) bool { return n.ID == b.NodeID() && n.Address == "http://b" })
 		})
 	})
 }

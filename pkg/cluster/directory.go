@@ -1,10 +1,12 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,8 +17,6 @@ import (
 var ErrNodeGone = errors.New("cluster: the node is gone")
 
 const (
-	// announceLife is how long a node stays in the directory after its last contact.
-	announceLife = 5 * time.Second
 	// addressLife is how long an answer about a node is good before Redis is asked again. An id never gets another
 	// address, so all that can change is that the node goes; whoever is sent to it then finds nobody there.
 	addressLife = 2 * time.Second
@@ -24,69 +24,69 @@ const (
 	departTimeout = time.Second
 )
 
-// NodeInfo is what a node's entry in the directory says.
+// NodeInfo is what the directory says of a node.
 type NodeInfo struct {
-	// Address is the URL at which other nodes reach this one.
+	// ID is the node's id. Announce ignores it: it is that of the cluster.
+	ID string `json:"-"`
+	// Address is the URL at which other nodes reach this one. Empty means not at all.
 	Address string `json:"address"`
 	// Version is what the node runs; only for people who look.
 	Version string `json:"version"`
 	// Started is when it did.
 	Started time.Time `json:"started"`
+	// Connections is how many connections it had when it last renewed its lease. Announce ignores it: see
+	// RedisOptions.Connections.
+	Connections int `json:"connections"`
 }
 
-// Announce puts this node into the directory at each contact from now on. It is called before Run.
+// sortNodes puts nodes in the order of their ids.
+func sortNodes(nodes []NodeInfo) {
+	slices.SortFunc(nodes, func(a, b NodeInfo) int { return cmp.Compare(a.ID, b.ID) })
+}
+
+// Announce says what this node's entry in the directory shall say from the next contact on. It is called before Run.
 func (c *Redis) Announce(info NodeInfo) {
-	text, _ := json.Marshal(info) // strings and a time of this age always encode
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.announced = string(text)
+	c.announced = info
 }
 
 func (c *Redis) nodeKey(id string) string { return c.prefix + "node:" + id }
 
-func (c *Redis) announcement() string {
+// announcement is what the entry of this node shall say now.
+func (c *Redis) announcement() NodeInfo {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.announced
-}
-
-// renew makes the entry of this node last, and asks whether it was still there. It returns nil when there is to be none.
-func (c *Redis) renew(ctx context.Context, pipe redis.Pipeliner) *redis.StringCmd {
-	text := c.announcement()
-	if text == "" {
-		return nil
+	info := c.announced
+	c.mu.Unlock()
+	if info.Connections = 0; c.connections != nil {
+		info.Connections = c.connections()
 	}
-	known := pipe.Get(ctx, c.nodeKey(c.nodeID))
-	pipe.Set(ctx, c.nodeKey(c.nodeID), text, announceLife)
-	return known
+	return info
 }
 
-// renewed notes that the entry was renewed, and whether it had been lost.
-func (c *Redis) renewed(known *redis.StringCmd) {
-	if known == nil || known.Err() == nil {
-		return
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.knownSince = time.Now()
-}
-
-// remembers says whether Redis has kept the entry of this node for so long that it must know those of all others, too. A Redis
+// remembers says whether Redis has kept the lease of this node for so long that it must know those of all others, too. A Redis
 // that came back empty does not: that it does not know a node then means nothing.
 func (c *Redis) remembers() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.announced == "" || !c.knownSince.IsZero() && time.Since(c.knownSince) >= announceLife
+	_, since, held := c.Lease()
+	return held && time.Since(since) >= c.lease.life
 }
 
 // depart takes this node out of the directory.
 func (c *Redis) depart() {
-	if c.announcement() == "" || !c.State().Up {
+	l := &c.lease
+	l.mu.Lock()
+	had := l.last != 0
+	l.drop()
+	l.mu.Unlock()
+	if !had || !c.State().Up {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), min(departTimeout, c.timeout))
 	defer cancel()
-	if err := c.client.Del(ctx, c.nodeKey(c.nodeID)).Err(); err != nil {
+	pipe := c.client.Pipeline()
+	pipe.Del(ctx, c.nodeKey(c.nodeID))
+	pipe.ZRem(ctx, c.nodesKey(), c.nodeID)
+	if err := exec(ctx, pipe); err != nil {
 		c.log.Debug("cluster: the node's entry stays in the directory until it expires", "err", err)
 	}
 }
@@ -129,8 +129,9 @@ func (c *Redis) lookUp(ctx context.Context, nodeID string) (info NodeInfo, err e
 	}
 	text, err := theirs.Bytes()
 	if err != nil {
-		if c.announcement() != "" {
-			c.renewed(ours)
+		if ours.Err() != nil {
+			c.lease.doubt()
+			c.contactNow()
 		}
 		return info, err
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 )
@@ -13,7 +15,7 @@ type Memory struct {
 	secret []byte
 
 	mu     sync.Mutex
-	nodes  map[string]string // addresses by node id
+	nodes  map[string]NodeInfo
 	used   map[string]string // ids used or held since turned, with the node that has them
 	before map[string]string // those of the claimLifetime before that
 	turned time.Time
@@ -21,7 +23,7 @@ type Memory struct {
 
 // NewMemory makes an empty cluster with a secret of its own.
 func NewMemory() *Memory {
-	return &Memory{secret: newSecret(), nodes: make(map[string]string), used: make(map[string]string), turned: time.Now()}
+	return &Memory{secret: newSecret(), nodes: make(map[string]NodeInfo), used: make(map[string]string), turned: time.Now()}
 }
 
 // Node adds a node under a name of its own.
@@ -94,7 +96,8 @@ func (n *MemoryNode) Holder(_ context.Context, id string) (nodeID string, err er
 func (n *MemoryNode) Announce(info NodeInfo) {
 	n.memory.mu.Lock()
 	defer n.memory.mu.Unlock()
-	n.memory.nodes[n.id] = info.Address
+	info.ID, info.Connections = n.id, 0
+	n.memory.nodes[n.id] = info
 }
 
 // Depart takes this node out of the directory.
@@ -104,13 +107,22 @@ func (n *MemoryNode) Depart() {
 	delete(n.memory.nodes, n.id)
 }
 
+// Nodes are the nodes in the directory, in the order of their ids. It never fails.
+func (n *MemoryNode) Nodes(context.Context) ([]NodeInfo, error) {
+	n.memory.mu.Lock()
+	defer n.memory.mu.Unlock()
+	nodes := slices.Collect(maps.Values(n.memory.nodes))
+	sortNodes(nodes)
+	return nodes, nil
+}
+
 // Address is the URL at which a node is reached; see [Redis.Address].
 func (n *MemoryNode) Address(_ context.Context, nodeID string) (string, error) {
 	n.memory.mu.Lock()
 	defer n.memory.mu.Unlock()
-	address, found := n.memory.nodes[nodeID]
+	info, found := n.memory.nodes[nodeID]
 	if !found {
 		return "", fmt.Errorf("%w: %q", ErrNodeGone, nodeID)
 	}
-	return address, nil
+	return info.Address, nil
 }

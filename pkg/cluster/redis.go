@@ -37,11 +37,18 @@ type RedisOptions struct {
 	Secret []byte
 	// Timeout bounds one question to Redis, retries included. Zero means DefaultTimeout.
 	Timeout time.Duration
-	// Interval is the longest time between two contacts with Redis, at which the secret is offered again and the announcement renewed.
-	// It must be well below the 5 s for which that lasts. Zero means DefaultInterval.
+	// Interval is the longest time between two contacts with Redis, at which the secret is offered again and the lease renewed.
+	// Zero means DefaultInterval.
 	Interval time.Duration
-	// Logger is told when Redis goes and comes. Nil discards it.
+	// Lease is how long this node counts as alive after it has renewed its lease: at least twice the Interval. Zero means
+	// DefaultLease.
+	Lease time.Duration
+	// Connections counts this node's connections, for the directory. Nil means that it says 0.
+	Connections func() int
+	// Logger is told when Redis or the lease goes and comes. Nil discards it.
 	Logger *slog.Logger
+	// Hooks tell of lost leases.
+	Hooks Hooks
 }
 
 // State is the condition of the link to Redis at one moment.
@@ -59,7 +66,8 @@ type State struct {
 // Redis is a node's share in a cluster that meets in Redis. It is safe for concurrent use.
 //
 // Three things are kept there: the secret under Prefix + "secret", without an end; used connection ids under
-// Prefix + "tok:" + id, for a minute; and nodes that were announced under Prefix + "node:" + id, for 5 s after their last contact.
+// Prefix + "tok:" + id, for a minute; and the leases of nodes, with what the directory says of them, under Prefix + "node:" + id, for
+// 5 s after their last renewal. Prefix + "nodes" lists the ids of the last.
 type Redis struct {
 	client    redis.UniversalClient
 	address   string // for logs: no password
@@ -72,12 +80,14 @@ type Redis struct {
 	log       *slog.Logger
 	kick      chan struct{} // asks Run for an attempt now
 	directory directory
+	lease     lease
 
-	mu         sync.Mutex // guards what follows, together: whoever sees Up must find the secret
-	secret     []byte
-	state      State
-	announced  string    // this node's entry in the directory; empty when it has none
-	knownSince time.Time // since when Redis has kept that entry without a break
+	connections func() int // may be nil
+
+	mu        sync.Mutex // guards what follows, together: whoever sees Up must find the secret
+	secret    []byte
+	state     State
+	announced NodeInfo // for this node's entry in the directory
 }
 
 // NewRedis checks the options. It connects to nothing; Run does.
@@ -104,6 +114,8 @@ func NewRedis(o RedisOptions) (*Redis, error) {
 		kick:      make(chan struct{}, 1),
 		secret:    o.Secret,
 		state:     State{Since: time.Now()},
+
+		connections: o.Connections,
 	}
 	if c.timeout <= 0 {
 		c.timeout = DefaultTimeout
@@ -114,14 +126,21 @@ func NewRedis(o RedisOptions) (*Redis, error) {
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
+	if o.Lease <= 0 {
+		o.Lease = DefaultLease
+	}
+	if err := checkLease(o.Lease, c.interval); err != nil {
+		return nil, err
+	}
+	c.lease = lease{nodeID: o.NodeID, life: o.Lease, hooks: o.Hooks, changed: make(chan struct{})}
 	c.client = target.Client(redisurl.Tuning{Timeout: c.timeout}) // repeats nothing: what is repeated is decided here
 	return c, nil
 }
 
 // Run keeps in touch with Redis until ctx ends: it learns the secret, and offers it again when Redis has come back
-// empty. It may be called once. It returns nil.
+// empty; it takes a lease and renews it. It may be called once. It returns nil.
 //
-// In the end the node takes itself out of the directory.
+// In the end the node gives its lease up and takes itself out of the directory.
 func (c *Redis) Run(ctx context.Context) error {
 	defer c.client.Close()
 	defer c.depart()
@@ -140,6 +159,7 @@ func (c *Redis) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-time.After(c.pause(failures)):
+			c.Lease() // notes when it has run out
 		case <-c.kick:
 		}
 	}
@@ -155,7 +175,7 @@ func (c *Redis) pause(failures int) time.Duration {
 }
 
 // contact makes sure that Redis answers, holds the cluster's secret and knows this node, and adopts the secret that it holds.
-// Any part of it may be repeated: offering is SET NX, and an announcement says the same each time.
+// Any part of it may be repeated: offering is SET NX, and so is a renewal, as the numbers of leases only grow.
 func (c *Redis) contact(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
@@ -167,7 +187,8 @@ func (c *Redis) contact(ctx context.Context) error {
 		pipe.SetNX(ctx, c.secretKey(), c.offer(), 0)
 		held = pipe.Get(ctx, c.secretKey())
 	}
-	known := c.renew(ctx, pipe)
+	renewed := c.lease.ask(ctx, pipe, c.leaseKeys(), c.announcement())
+	sent := time.Now()
 	if err := exec(ctx, pipe); err != nil {
 		return err
 	}
@@ -176,8 +197,11 @@ func (c *Redis) contact(ctx context.Context) error {
 			return err
 		}
 	}
-	c.renewed(known)
-	return nil
+	lost, err := renewed(sent)
+	if lost {
+		c.log.Warn("the node's lease was lost, and another has been taken: other nodes may have counted it as gone")
+	}
+	return err
 }
 
 // exec runs a pipeline. That a key does not exist is no error.
@@ -226,6 +250,14 @@ func (c *Redis) adopt(secret []byte) {
 	c.mu.Unlock()
 	if old != nil && string(old) != string(secret) {
 		c.log.Warn("the cluster has another secret now; connection tokens of the old one are no longer valid")
+	}
+}
+
+// contactNow makes Run contact Redis without waiting for the next time.
+func (c *Redis) contactNow() {
+	select {
+	case c.kick <- struct{}{}:
+	default:
 	}
 }
 

@@ -50,6 +50,7 @@ type Metrics struct {
 	commandsRefused    *prometheus.CounterVec
 
 	backplane *backplaneSeries // nil without one
+	cluster   *clusterSeries   // nil without a backplane
 	peer      *peerSeries      // nil without a backplane
 }
 
@@ -91,6 +92,7 @@ func New(o Options) *Metrics {
 	}
 	if o.Backplane {
 		m.backplane = newBackplaneSeries(r)
+		m.cluster = newClusterSeries(r)
 		m.peer = newPeerSeries(r)
 	}
 	registerReady(r, o.Ready)

@@ -231,6 +231,16 @@ func TestBackplaneHooks(t *testing.T) {
 	})
 }
 
+func TestClusterHooks(t *testing.T) {
+	m := metrics.New(metrics.Options{Backplane: true})
+	checkAll(t, m, []check{{0, "hubfleet_leases_lost_total", nil}})
+	m.Cluster().LeaseLost(time.Second)
+	checkAll(t, m, []check{{1, "hubfleet_leases_lost_total", nil}})
+	if h := metrics.New(metrics.Options{}).Cluster(); h.LeaseLost != nil {
+		t.Error("a node without a backplane counts leases")
+	}
+}
+
 func TestPeerHooks(t *testing.T) {
 	m := metrics.New(metrics.Options{Backplane: true})
 	checkAll(t, m, []check{

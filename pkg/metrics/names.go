@@ -68,6 +68,8 @@ const (
 	backplaneReceived        = "hubfleet_backplane_received_total"
 	backplaneReceivedBytes   = "hubfleet_backplane_received_bytes_total"
 
+	leasesLost = "hubfleet_leases_lost_total"
+
 	forwards        = "hubfleet_forwards_total"
 	forwardDuration = "hubfleet_forward_duration_seconds"
 	peerRefused     = "hubfleet_peer_requests_refused_total"
@@ -112,6 +114,8 @@ var Names = []Name{
 	{Name: backplanePipelined, Kind: Histogram, Help: "Commands sent to the broker in one go", Backplane: true},
 	{Name: backplaneReceived, Kind: Counter, Help: "Messages received from the backplane", Backplane: true},
 	{Name: backplaneReceivedBytes, Kind: Counter, Unit: Bytes, Help: "Bytes of the messages received from the backplane", Backplane: true},
+
+	{Name: leasesLost, Kind: Counter, Help: "Times that this node lost its lease, so that others may have counted it as gone", Backplane: true},
 
 	{Name: forwards, Kind: Counter, Help: "Requests for connections of other nodes, by what became of them", Labels: []string{"outcome"}, Backplane: true},
 	{Name: forwardDuration, Kind: Histogram, Unit: Seconds, Help: "How long the other node took until it began to answer; polls wait in that time", Backplane: true},

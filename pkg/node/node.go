@@ -97,6 +97,7 @@ func (n *Node) joinCluster(o *hub.Options, nodeID string) error {
 		NodeID: nodeID,
 		Secret: secret,
 		Logger: c.Logger,
+		Hooks:  n.metrics.Cluster(),
 	})
 	if err != nil {
 		return err

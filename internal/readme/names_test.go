@@ -7,8 +7,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-
-	"github.com/hubfleet/hubfleet/pkg/metrics"
 )
 
 var (
@@ -58,27 +56,6 @@ func TestClientVersion(t *testing.T) {
 			if m[1] != string(want[1]) {
 				t.Errorf("%s names version %s of the client; the demo page has %s", doc.path, m[1], want[1])
 			}
-		}
-	}
-}
-
-var metricRow = regexp.MustCompile("(?m)^\\| `((?:hubfleet|signalr)_[a-z_]+)` \\| ([a-z]+) \\|([^|]*)\\|")
-
-// TestMetricsTable holds the table of docs/operations.md to the one in pkg/metrics: the same names in the same order, with
-// their kinds and labels.
-func TestMetricsTable(t *testing.T) {
-	rows := metricRow.FindAllStringSubmatch(documents(t)["docs/operations.md"].prose, -1)
-	if len(rows) != len(metrics.Names) {
-		t.Errorf("docs/operations.md lists %d metrics; there are %d", len(rows), len(metrics.Names))
-	}
-	for i := range min(len(rows), len(metrics.Names)) {
-		n := metrics.Names[i]
-		labels := ""
-		if len(n.Labels) > 0 {
-			labels = "`" + strings.Join(n.Labels, "`, `") + "`"
-		}
-		if got := strings.TrimSpace(rows[i][3]); rows[i][1] != n.Name || rows[i][2] != string(n.Kind) || got != labels {
-			t.Errorf("row %d is %s, %s, %s; want %s, %s, %s", i+1, rows[i][1], rows[i][2], got, n.Name, n.Kind, labels)
 		}
 	}
 }

@@ -81,6 +81,7 @@ func (s *Server) deliver(channel string, payload []byte) {
 	}
 	w := newWakeList()
 	if err := h.received(channel, ":"+rest, payload, w); err != nil {
+		call0(h.hooks.Dropped)
 		h.log.Error("a message from the backplane was dropped", "channel", channel, "error", err)
 	}
 	s.later(w)
@@ -286,9 +287,7 @@ func (h *host) groupCommand(payload []byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.commands) >= maxCommands {
-		if f := h.hooks.CommandRefused; f != nil {
-			f()
-		}
+		call0(h.hooks.CommandRefused)
 		return fmt.Errorf("connection %q has %d group commands waiting; no more are taken, and their senders see no ack", c.id, maxCommands)
 	}
 	if c.left {

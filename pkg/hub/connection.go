@@ -276,6 +276,12 @@ func (c *Connection) log() *slog.Logger {
 	return l
 }
 
+func call0(f func()) {
+	if f != nil {
+		f()
+	}
+}
+
 func call1[A any](f func(A), a A) {
 	if f != nil {
 		f(a)

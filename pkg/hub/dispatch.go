@@ -167,6 +167,8 @@ func (inv *invocation) run() {
 	c, m := inv.call.conn, inv.method
 	defer c.host.server.leave()
 	defer inv.call.returned()
+	c.host.running.Add(1)
+	defer c.host.running.Add(-1)
 	start := time.Now()
 	var result any
 	err := contain(inv.call, func() (err error) {

@@ -27,6 +27,8 @@ type Hooks struct {
 	SlowClient func(droppedBytes int)
 	// CommandRefused is called when a group command from another node found too many waiting for its connection; its sender gets no ack.
 	CommandRefused func()
+	// Dropped is called for each message from the backplane that could not be read or acted on.
+	Dropped func()
 	// Negotiated is called for each negotiate request, with what came of it.
 	Negotiated func(result string)
 	// Refused is called for each request that was refused before it became a connection, with the reason.

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hubfleet/hubfleet/pkg/transport"
@@ -31,7 +32,8 @@ type host struct {
 
 	all         audience
 	connections connections
-	channels    channels // groups and users that have members here
+	channels    channels     // groups and users that have members here
+	running     atomic.Int64 // invocations
 	acks        acks
 	results     results
 	nodeName    string // of this hub on this node, unique in the cluster; it stands in group commands

@@ -64,6 +64,8 @@ func (c *Connection) cancelStreams() {
 func (inv *invocation) runStream() {
 	c, m := inv.call.conn, inv.method
 	defer c.host.server.leave()
+	c.host.running.Add(1)
+	defer c.host.running.Add(-1)
 	start := time.Now()
 	var began bool
 	err := contain(inv.call, func() error {

@@ -19,6 +19,8 @@ type backplaneSeries struct {
 	took                    prometheus.Observer
 	pipelined               prometheus.Observer
 	received, receivedBytes prometheus.Counter
+	lag                     prometheus.Observer
+	probesLost              prometheus.Counter
 
 	everUp atomic.Bool
 }
@@ -37,6 +39,8 @@ func newBackplaneSeries(r prometheus.Registerer) *backplaneSeries {
 		pipelined:     histograms(r, backplanePipelined, pipeBounds).WithLabelValues(),
 		received:      one(backplaneReceived),
 		receivedBytes: one(backplaneReceivedBytes),
+		lag:           histograms(r, backplaneLag, brokerBounds).WithLabelValues(),
+		probesLost:    one(backplaneProbesLost),
 	}
 	publishes := counters(r, backplanePublishes)
 	for _, outcome := range backplane.Outcomes() {
@@ -70,6 +74,18 @@ func (m *Metrics) Backplane() backplane.Hooks {
 			s.gaps.Inc()
 			s.gapSeconds.Add(length.Seconds())
 		},
+	}
+}
+
+// Probe returns hooks that count how long the way over the backplane is; none without Options.Backplane.
+func (m *Metrics) Probe() backplane.ProbeHooks {
+	s := m.backplane
+	if s == nil {
+		return backplane.ProbeHooks{}
+	}
+	return backplane.ProbeHooks{
+		Returned: func(took time.Duration) { s.lag.Observe(took.Seconds()) },
+		Lost:     s.probesLost.Inc,
 	}
 }
 

@@ -61,6 +61,7 @@ type hubSeries struct {
 
 	messagesReceived, receivedBytes prometheus.Counter
 	messagesSent, sentBytes, writes prometheus.Counter
+	messagesJoined, messagesDropped prometheus.Counter
 	slowClients, droppedBytes       prometheus.Counter
 	commandsRefused                 prometheus.Counter
 }
@@ -80,6 +81,9 @@ func (m *Metrics) Hub(name string, methods []string) hub.Hooks {
 			s.writes.Inc()
 			s.messagesSent.Add(float64(messages))
 			s.sentBytes.Add(float64(bytes))
+			if messages > 1 {
+				s.messagesJoined.Add(float64(messages))
+			}
 		},
 		FannedOut: func(scope hub.Scope, connections int) {
 			if o := s.fanout[scope]; o != nil {
@@ -93,6 +97,7 @@ func (m *Metrics) Hub(name string, methods []string) hub.Hooks {
 		// These three happen at most once per connection, and their words are the transport's: a lookup is cheap enough.
 		HandshakeFailed: func(why hub.HandshakeFailure) { m.handshakeFailures.WithLabelValues(name, string(why)).Inc() },
 		CommandRefused:  s.commandsRefused.Inc,
+		Dropped:         s.messagesDropped.Inc,
 		Negotiated:      func(result string) { m.negotiations.WithLabelValues(name, result).Inc() },
 		Refused:         func(reason string) { m.refused.WithLabelValues(name, reason).Inc() },
 	}
@@ -106,6 +111,8 @@ func (m *Metrics) newHubSeries(name string, methods []string) *hubSeries {
 		messagesReceived: m.messagesReceived.WithLabelValues(name),
 		receivedBytes:    m.receivedBytes.WithLabelValues(name),
 		messagesSent:     m.messagesSent.WithLabelValues(name),
+		messagesJoined:   m.messagesJoined.WithLabelValues(name),
+		messagesDropped:  m.messagesDropped.WithLabelValues(name),
 		sentBytes:        m.sentBytes.WithLabelValues(name),
 		writes:           m.writes.WithLabelValues(name),
 		slowClients:      m.slowClients.WithLabelValues(name),

@@ -18,8 +18,8 @@ type Options struct {
 	Version string
 	// Backplane adds the metrics of a backplane, and of the dealings with other nodes.
 	Backplane bool
-	// Ready is asked at each scrape whether the node is ready. Nil means always.
-	Ready func() bool
+	// Readings are asked at each scrape.
+	Readings Readings
 }
 
 // Metrics is a registry with every metric of a node. It is safe for concurrent use.
@@ -41,6 +41,8 @@ type Metrics struct {
 	invocationDuration *prometheus.HistogramVec
 	messagesReceived   *prometheus.CounterVec
 	messagesSent       *prometheus.CounterVec
+	messagesJoined     *prometheus.CounterVec
+	messagesDropped    *prometheus.CounterVec
 	receivedBytes      *prometheus.CounterVec
 	sentBytes          *prometheus.CounterVec
 	writes             *prometheus.CounterVec
@@ -82,6 +84,8 @@ func New(o Options) *Metrics {
 		invocationDuration: histograms(r, invocationDuration, callBounds),
 		messagesReceived:   counters(r, messagesReceived),
 		messagesSent:       counters(r, messagesSent),
+		messagesJoined:     counters(r, messagesJoined),
+		messagesDropped:    counters(r, messagesDropped),
 		receivedBytes:      counters(r, receivedBytes),
 		sentBytes:          counters(r, sentBytes),
 		writes:             counters(r, writes),
@@ -95,7 +99,7 @@ func New(o Options) *Metrics {
 		m.cluster = newClusterSeries(r)
 		m.peer = newPeerSeries(r)
 	}
-	registerReady(r, o.Ready)
+	r.MustRegister(newReader(o.Readings, o.Backplane))
 	version, revision := buildVersion(o.Version)
 	gauges(r, buildInfo).WithLabelValues(version, revision, runtime.Version()).Set(1)
 	r.MustRegister(
@@ -121,16 +125,6 @@ func (m *Metrics) AuthReasons(reasons ...string) {
 	for _, reason := range reasons {
 		m.authFailures.WithLabelValues(reason)
 	}
-}
-
-func registerReady(r *prometheus.Registry, isReady func() bool) {
-	n := row(ready, Gauge)
-	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: n.Name, Help: n.Help}, func() float64 {
-		if isReady == nil || isReady() {
-			return 1
-		}
-		return 0
-	}))
 }
 
 // buildVersion is what was built, as far as the toolchain noted it.

@@ -2,6 +2,8 @@ package metrics_test
 
 import (
 	"io"
+	"iter"
+	"maps"
 	"net/http/httptest"
 	"slices"
 	"strings"
@@ -21,10 +23,21 @@ import (
 
 // full is a registry in which every metric has at least one series.
 func full() *metrics.Metrics {
-	m := metrics.New(metrics.Options{Version: "v1.2.3", Backplane: true})
+	m := metrics.New(metrics.Options{Version: "v1.2.3", Backplane: true, Readings: readings()})
 	m.Hub("ChatHub", []string{"SendMessage", "Echo"}).HandshakeFailed("timeout")
 	m.AuthReasons("expired")
 	return m
+}
+
+// readings are those of a draining node with one hub.
+func readings() metrics.Readings {
+	return metrics.Readings{
+		Draining: func() (bool, int) { return true, 12 },
+		Forwards: func() int { return 3 },
+		Hubs: func() iter.Seq2[string, hub.Load] {
+			return maps.All(map[string]hub.Load{"ChatHub": {QueueBytes: 4096, Calls: 2}})
+		},
+	}
 }
 
 // gather is what a scrape sees, without the metrics of the Go runtime and the process.
@@ -82,8 +95,8 @@ func TestWithoutBackplane(t *testing.T) {
 			t.Errorf("%s is there", n.Name)
 		}
 	}
-	hooks := m.Backplane()
-	if hooks.Published != nil || hooks.State != nil {
+	hooks, probe := m.Backplane(), m.Probe()
+	if hooks.Published != nil || hooks.State != nil || probe.Returned != nil || probe.Lost != nil {
 		t.Error("hooks of a backplane that is not there")
 	}
 }
@@ -166,6 +179,8 @@ func TestHubHooks(t *testing.T) {
 	h.Invoked("NotOfThisHub", hub.OutcomeUnknown, 0)
 	h.Received(3, 300)
 	h.Written(5, 500)
+	h.Written(1, 100)
+	h.Dropped()
 	h.FannedOut(hub.ScopeAll, 1000)
 	h.SlowClient(1 << 20)
 	h.Negotiated("ok")
@@ -187,9 +202,11 @@ func TestHubHooks(t *testing.T) {
 		{1, "hubfleet_invocation_duration_seconds", []string{"hub=ChatHub", "method=SendMessage"}},
 		{3, "hubfleet_messages_received_total", []string{"hub=ChatHub"}},
 		{300, "hubfleet_received_bytes_total", []string{"hub=ChatHub"}},
-		{1, "hubfleet_writes_total", []string{"hub=ChatHub"}},
-		{5, "hubfleet_messages_sent_total", []string{"hub=ChatHub"}},
-		{500, "hubfleet_sent_bytes_total", []string{"hub=ChatHub"}},
+		{2, "hubfleet_writes_total", []string{"hub=ChatHub"}},
+		{6, "hubfleet_messages_sent_total", []string{"hub=ChatHub"}},
+		{5, "hubfleet_messages_joined_total", []string{"hub=ChatHub"}},
+		{1, "hubfleet_messages_dropped_total", []string{"hub=ChatHub"}},
+		{600, "hubfleet_sent_bytes_total", []string{"hub=ChatHub"}},
 		{1, "hubfleet_fanout_connections", []string{"hub=ChatHub", "scope=all"}},
 		{1, "hubfleet_slow_clients_total", []string{"hub=ChatHub"}},
 		{1 << 20, "hubfleet_dropped_bytes_total", []string{"hub=ChatHub"}},
@@ -215,6 +232,8 @@ func TestBackplaneHooks(t *testing.T) {
 	h.Pipelined(64)
 	h.Received(10, 1000)
 	h.Subscriptions(7)
+	m.Probe().Returned(time.Millisecond)
+	m.Probe().Lost()
 	checkAll(t, m, []check{
 		{1, "hubfleet_backplane_up", nil},
 		{1, "hubfleet_backplane_reconnects_total", nil},
@@ -228,6 +247,8 @@ func TestBackplaneHooks(t *testing.T) {
 		{10, "hubfleet_backplane_received_total", nil},
 		{1000, "hubfleet_backplane_received_bytes_total", nil},
 		{7, "hubfleet_backplane_subscriptions", nil},
+		{1, "hubfleet_backplane_lag_seconds", nil},
+		{1, "hubfleet_backplane_probes_lost_total", nil},
 	})
 }
 
@@ -265,7 +286,7 @@ func TestPeerHooks(t *testing.T) {
 
 func TestReadyAndBuildInfo(t *testing.T) {
 	isReady := false
-	m := metrics.New(metrics.Options{Version: "v1.2.3", Ready: func() bool { return isReady }})
+	m := metrics.New(metrics.Options{Version: "v1.2.3", Readings: metrics.Readings{Ready: func() bool { return isReady }}})
 	checkAll(t, m, []check{{0, "hubfleet_ready", nil}})
 	isReady = true
 	checkAll(t, m, []check{{1, "hubfleet_ready", nil}})
@@ -277,6 +298,23 @@ func TestReadyAndBuildInfo(t *testing.T) {
 			t.Errorf("%s is missing", want)
 		}
 	}
+}
+
+func TestReadings(t *testing.T) {
+	checkAll(t, metrics.New(metrics.Options{Backplane: true, Readings: readings()}), []check{
+		{1, "hubfleet_ready", nil},
+		{1, "hubfleet_draining", nil},
+		{12, "hubfleet_draining_connections", nil},
+		{3, "hubfleet_forwards_running", nil},
+		{4096, "hubfleet_queue_bytes", []string{"hub=ChatHub"}},
+		{2, "hubfleet_invocations_running", []string{"hub=ChatHub"}},
+	})
+	checkAll(t, metrics.New(metrics.Options{}), []check{
+		{0, "hubfleet_draining", nil},
+		{0, "hubfleet_draining_connections", nil},
+		{-1, "hubfleet_forwards_running", nil},
+		{-1, "hubfleet_queue_bytes", []string{"hub=ChatHub"}},
+	})
 }
 
 // TestHotPathAllocates nothing: hooks run for every message.

@@ -46,12 +46,16 @@ const (
 
 	invocations        = "hubfleet_invocations_total"
 	invocationDuration = "hubfleet_invocation_duration_seconds"
+	invocationsRunning = "hubfleet_invocations_running"
 	messagesReceived   = "hubfleet_messages_received_total"
 	messagesSent       = "hubfleet_messages_sent_total"
+	messagesJoined     = "hubfleet_messages_joined_total"
+	messagesDropped    = "hubfleet_messages_dropped_total"
 	receivedBytes      = "hubfleet_received_bytes_total"
 	sentBytes          = "hubfleet_sent_bytes_total"
 	writes             = "hubfleet_writes_total"
 	fanout             = "hubfleet_fanout_connections"
+	queueBytes         = "hubfleet_queue_bytes"
 	slowClients        = "hubfleet_slow_clients_total"
 	droppedBytes       = "hubfleet_dropped_bytes_total"
 	commandsRefused    = "hubfleet_group_commands_refused_total"
@@ -67,15 +71,20 @@ const (
 	backplanePipelined       = "hubfleet_backplane_pipeline_commands"
 	backplaneReceived        = "hubfleet_backplane_received_total"
 	backplaneReceivedBytes   = "hubfleet_backplane_received_bytes_total"
+	backplaneLag             = "hubfleet_backplane_lag_seconds"
+	backplaneProbesLost      = "hubfleet_backplane_probes_lost_total"
 
 	leasesLost = "hubfleet_leases_lost_total"
 
 	forwards        = "hubfleet_forwards_total"
+	forwardsRunning = "hubfleet_forwards_running"
 	forwardDuration = "hubfleet_forward_duration_seconds"
 	peerRefused     = "hubfleet_peer_requests_refused_total"
 
-	ready     = "hubfleet_ready"
-	buildInfo = "hubfleet_build_info"
+	ready               = "hubfleet_ready"
+	draining            = "hubfleet_draining"
+	drainingConnections = "hubfleet_draining_connections"
+	buildInfo           = "hubfleet_build_info"
 )
 
 // Names is the table of all metrics of the project. Those of the Go runtime and the process come on top.
@@ -93,12 +102,16 @@ var Names = []Name{
 
 	{Name: invocations, Kind: Counter, Help: "Calls of hub methods; names that no hub has are counted as _unknown", Labels: []string{"hub", "method", "outcome"}},
 	{Name: invocationDuration, Kind: Histogram, Unit: Seconds, Help: "How long calls of hub methods took", Labels: []string{"hub", "method"}},
+	{Name: invocationsRunning, Kind: Gauge, Help: "Hub methods that run now", Labels: []string{"hub"}},
 	{Name: messagesReceived, Kind: Counter, Help: "Messages from clients, pings included", Labels: []string{"hub"}},
 	{Name: messagesSent, Kind: Counter, Help: "Messages to clients, pings included", Labels: []string{"hub"}},
+	{Name: messagesJoined, Kind: Counter, Help: "Messages to clients that shared a write with others", Labels: []string{"hub"}},
+	{Name: messagesDropped, Kind: Counter, Help: "Messages from other nodes that could not be read or acted on, and were dropped", Labels: []string{"hub"}},
 	{Name: receivedBytes, Kind: Counter, Unit: Bytes, Help: "Bytes of the messages from clients", Labels: []string{"hub"}},
 	{Name: sentBytes, Kind: Counter, Unit: Bytes, Help: "Bytes of the messages to clients", Labels: []string{"hub"}},
-	{Name: writes, Kind: Counter, Help: "Writes to clients; messages per write show how many were joined", Labels: []string{"hub"}},
+	{Name: writes, Kind: Counter, Help: "Writes to clients", Labels: []string{"hub"}},
 	{Name: fanout, Kind: Histogram, Help: "Connections of this node that one message reached", Labels: []string{"hub", "scope"}},
+	{Name: queueBytes, Kind: Gauge, Unit: Bytes, Help: "Bytes that wait in the queues of all connections, or are being written", Labels: []string{"hub"}},
 	{Name: slowClients, Kind: Counter, Help: "Connections closed because their queue was full", Labels: []string{"hub"}},
 	{Name: droppedBytes, Kind: Counter, Unit: Bytes, Help: "Bytes that were queued for slow clients and dropped with them", Labels: []string{"hub"}},
 	{Name: commandsRefused, Kind: Counter, Help: "Group commands from other nodes that found too many waiting for their connection", Labels: []string{"hub"}},
@@ -114,13 +127,18 @@ var Names = []Name{
 	{Name: backplanePipelined, Kind: Histogram, Help: "Commands sent to the broker in one go", Backplane: true},
 	{Name: backplaneReceived, Kind: Counter, Help: "Messages received from the backplane", Backplane: true},
 	{Name: backplaneReceivedBytes, Kind: Counter, Unit: Bytes, Help: "Bytes of the messages received from the backplane", Backplane: true},
+	{Name: backplaneLag, Kind: Histogram, Unit: Seconds, Help: "How long a message of this node takes to come back to it over the backplane, by a probe each second", Backplane: true},
+	{Name: backplaneProbesLost, Kind: Counter, Help: "Probes that could not be published, or did not come back within 5 s", Backplane: true},
 
 	{Name: leasesLost, Kind: Counter, Help: "Times that this node lost its lease, so that others may have counted it as gone", Backplane: true},
 
 	{Name: forwards, Kind: Counter, Help: "Requests for connections of other nodes, by what became of them", Labels: []string{"outcome"}, Backplane: true},
+	{Name: forwardsRunning, Kind: Gauge, Help: "Requests for connections of other nodes that are being answered now, event streams and polls among them", Backplane: true},
 	{Name: forwardDuration, Kind: Histogram, Unit: Seconds, Help: "How long the other node took until it began to answer; polls wait in that time", Backplane: true},
 	{Name: peerRefused, Kind: Counter, Help: "Requests to the peer port that no node of the cluster had signed for this purpose", Labels: []string{"reason"}, Backplane: true},
 
 	{Name: ready, Kind: Gauge, Help: "1 while /readyz says yes"},
+	{Name: draining, Kind: Gauge, Help: "1 while the node sends its clients away, before it ends"},
+	{Name: drainingConnections, Kind: Gauge, Help: "Connections that a draining node still has to send away; 0 otherwise"},
 	{Name: buildInfo, Kind: Gauge, Help: "Always 1; the labels say what runs here", Labels: []string{"version", "revision", "goversion"}},
 }

@@ -28,6 +28,7 @@ type Node struct {
 	mux     *http.ServeMux
 
 	backplane *backplane.Redis // nil without Redis
+	probe     *backplane.Probe // around backplane
 	cluster   *cluster.Redis   // nil without Redis
 	peer      *peer.Peer       // nil without Redis, and when that is off
 	auth      *auth.Verifier   // nil without a secret
@@ -51,7 +52,7 @@ func New(c Config) (*Node, error) {
 		nodeID = n.name
 	}
 	n.config.Logger = c.Logger.With("node", n.name)
-	n.metrics = metrics.New(metrics.Options{Version: c.Version, Backplane: c.Redis != "", Ready: func() bool { return n.unready() == nil }})
+	n.metrics = metrics.New(metrics.Options{Version: c.Version, Backplane: c.Redis != "", Readings: n.readings()})
 
 	options := hub.Options{
 		Limits:         c.Limits,
@@ -102,7 +103,8 @@ func (n *Node) joinCluster(o *hub.Options, nodeID string) error {
 	if err != nil {
 		return err
 	}
-	o.Backplane, o.Cluster = n.backplane, n.cluster
+	n.probe = backplane.NewProbe(n.backplane, "probe:"+nodeID, n.metrics.Probe())
+	o.Backplane, o.Cluster = n.probe, n.cluster
 	n.joinPeers(o)
 	return nil
 }

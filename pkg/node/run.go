@@ -35,6 +35,7 @@ func (n *Node) Run(ctx context.Context) error {
 
 	if n.backplane != nil {
 		parts.Go(func() { report(failed, "backplane", n.backplane.Run(background)) })
+		parts.Go(func() { _ = n.probe.Run(background) }) // it has no errors
 		parts.Go(func() { report(failed, "cluster", n.cluster.Run(background)) })
 		parts.Go(func() { n.holdSessions(background) })
 	}

@@ -19,7 +19,7 @@ func (p *Peer) Forward(w http.ResponseWriter, r *http.Request, node string) (ans
 	if !p.enter() {
 		return false
 	}
-	defer p.underWay.Done()
+	defer p.leave()
 	began := time.Now()
 	if isForwarded(r.Context()) {
 		p.fail(Loop, node, errLoop, began)

@@ -55,6 +55,7 @@ type Peer struct {
 
 	mu       sync.Mutex
 	closed   bool
+	running  int            // of underWay
 	underWay sync.WaitGroup // requests that are being forwarded; added to under mu, while not closed
 }
 
@@ -117,6 +118,22 @@ func (p *Peer) enter() bool {
 	if p.closed {
 		return false
 	}
+	p.running++
 	p.underWay.Add(1)
 	return true
+}
+
+// leave undoes enter.
+func (p *Peer) leave() {
+	p.mu.Lock()
+	p.running--
+	p.mu.Unlock()
+	p.underWay.Done()
+}
+
+// Running is how many requests are being forwarded.
+func (p *Peer) Running() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.running
 }

@@ -59,5 +59,12 @@ fuzz: ## Run each fuzz target for FUZZTIME (20s)
 	@scripts/fuzz $(FUZZTIME)
 
 .PHONY: bench
-bench: ## Run the benchmarks (BENCH=regexp)
+bench: ## Print what nodes cost beside the bare server, in about ten minutes (ARGS="--rows calls" for flags)
+	@scripts/setup
+	@mkdir -p bin
+	@go build -o bin/ ./cmd/node ./loadtest
+	@bin/loadtest bench --node bin/node $(ARGS)
+
+.PHONY: gobench
+gobench: ## Run the benchmarks of the packages (BENCH=regexp)
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...

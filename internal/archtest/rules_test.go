@@ -104,6 +104,14 @@ var rules = map[string]rule{
 		may: []string{"internal/hubgen"},
 	},
 
+	"loadtest": {
+		why: "it loads any server that speaks the hub protocol, and measures ours by what it does, so it shares no code with it",
+		may: []string{"pkg/protocol", "internal/redisurl", "internal/settings"},
+		never: map[string]string{
+			prometheus: "it measures from outside",
+		},
+	},
+
 	"e2e/goclient": {
 		why: "it runs the Go client for tests that are written in another language, as any program would",
 		may: []string{"pkg/client", "pkg/protocol"},

@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -38,15 +39,16 @@ var (
 	helpDefault = regexp.MustCompile(`\(default: ([^)]+)\)`)
 	withFile    = regexp.MustCompile(`--([a-z-]+-file)=`)
 	flagUse     = regexp.MustCompile(`(?:^|[\s"])--([a-z][a-z0-9-]+)`)
-	ourProgram  = regexp.MustCompile(`^(--|bin/node|node |go run ./cmd/node|make |bin/devcluster)`)
+	ourProgram  = regexp.MustCompile(`^(--|bin/node|node |go run ./cmd/node|go run ./loadtest|make |bin/devcluster)`)
 	tableRow    = regexp.MustCompile("(?m)^\\| `--([a-z-]+)`( †)? \\|([^|]*)\\|")
 	variable    = regexp.MustCompile(`\bHUBFLEET_([A-Z_]+)\b`)
 )
 
 // help is what a command of this repository says of itself.
-func help(t *testing.T, command, flag string) string {
+func help(t *testing.T, command string, args ...string) string {
 	t.Helper()
-	cmd := exec.Command("go", "run", command, flag)
+	args = slices.DeleteFunc(args, func(a string) bool { return a == "" })
+	cmd := exec.Command("go", append([]string{"run", command}, args...)...)
 	cmd.Dir = root
 	out, err := cmd.CombinedOutput()
 	if err != nil {
@@ -66,7 +68,7 @@ func names(text string) map[string]bool {
 	return known
 }
 
-// TestFlags fails for a flag or variable that a document names and neither the node nor the development cluster has.
+// TestFlags fails for a flag or variable that a document names and no command of ours has.
 func TestFlags(t *testing.T) {
 	known := names(help(t, "./cmd/node", "--help"))
 	variables := make(map[string]bool)
@@ -75,6 +77,11 @@ func TestFlags(t *testing.T) {
 	}
 	for name := range names(help(t, "./internal/devcluster", "-h")) {
 		known[name] = true
+	}
+	for _, command := range []string{"", "compare", "bench", "bare"} {
+		for name := range names(help(t, "./loadtest", strings.TrimSpace(command), "--help")) {
+			known[name] = true
+		}
 	}
 	known["help"] = true
 	for _, doc := range documents(t) {

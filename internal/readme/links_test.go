@@ -37,7 +37,7 @@ func TestLinks(t *testing.T) {
 }
 
 // repoPath matches what is set as code and looks like a path of this repository.
-var repoPath = regexp.MustCompile(`^(pkg|cmd|internal|docs|scripts|e2e)/[\w./@-]*$`)
+var repoPath = regexp.MustCompile(`^(pkg|cmd|internal|docs|scripts|e2e|loadtest)/[\w./@-]*$`)
 
 // TestPaths fails for a file or folder that a document names and that does not exist.
 func TestPaths(t *testing.T) {

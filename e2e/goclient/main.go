@@ -16,7 +16,7 @@ import (
 )
 
 // patience bounds each order, longer than the tests wait.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // An order is for one of the clients, or for one of its streams.
 type order struct {

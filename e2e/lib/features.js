@@ -166,7 +166,7 @@ async function clientResults({ connect, program }) {
   await within(thinking, "the question to arrive");
   assert.match(await refusal(joe.id, "hurry", 50), /invocation canceled by the server: context deadline exceeded$/);
   await joe.stop();
-  assert.match(await pending, /HubException: .*Connection ('[\w-]{22}' disconnected|disconnected\.)$/); // on this node, on another
+  assert.match(await pending, /HubException: .*Connection '[\w-]{22}' disconnected$/); // wherever it was
 }
 
 async function large({ connect, name, program, protocol }) {

@@ -17,7 +17,7 @@ import (
 )
 
 // patience is how long a test waits for what must come. Only failing tests wait so long.
-const patience = 10 * time.Second
+const patience = time.Minute
 
 // within returns a context for a test's calls.
 func within(t testing.TB) context.Context {

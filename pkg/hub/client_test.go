@@ -22,7 +22,7 @@ import (
 )
 
 // patience is how long a test waits for what must come. Only failing tests wait so long.
-const patience = 10 * time.Second
+const patience = time.Minute
 
 // serve starts an HTTP server on loopback for s, and shuts both down with the test.
 func serve(t testing.TB, s *hub.Server) string {

@@ -26,7 +26,7 @@ const (
 // ackTimeout is how long the node that has a connection may take to confirm a group command.
 const ackTimeout = 30 * time.Second
 
-// askAgain is how often it is asked meanwhile whether there still is such a connection.
+// askAgain is how often it is asked, while another node's answer is waited for, whether there still is such a connection.
 const askAgain = time.Second
 
 // maxCommands bounds the group commands from other nodes that wait for one connection.

@@ -16,7 +16,7 @@ var (
 	// ErrMaybeSent is returned, together with ErrUnavailable, when the broker's answer to a publish was lost: the message may
 	// have reached its receivers. It is never sent again by itself.
 	ErrMaybeSent = errors.New("hub: the message may have been sent")
-	// ErrNoConnection is returned when a connection is to be added to or removed from a group, and no node has it.
+	// ErrNoConnection is returned when a connection is to be added to or removed from a group, or asked for a result, and no node has it.
 	ErrNoConnection = errors.New("hub: no such connection")
 	// ErrForbidden, wrapped by an error of Options.Authenticate, refuses a request with 403 instead of 401.
 	ErrForbidden = transport.ErrForbidden

@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/hubfleet/hubfleet/pkg/protocol"
 )
@@ -25,6 +26,7 @@ type results struct {
 // pendingResult is one answer to come.
 type pendingResult struct {
 	conn   *Connection       // the client that is asked; nil when it is on another node
+	id     string            // its connection id, when it is on another node
 	answer chan clientResult // takes one, without blocking
 	relay  string            // the channel of the node that asked; empty when it is this one
 }
@@ -99,7 +101,8 @@ var errResultInConnected = errors.New("client results inside OnConnected hub met
 // result points to; a nil result takes any answer. The target must be Caller or Client(id).
 //
 // There is no timeout but that of ctx. The error is a *Error when the client answered with one, or with something that
-// does not fit; it wraps ErrNoConnection when there is no such client, or it goes away; and ctx's when that ends first.
+// does not fit; it wraps ErrNoConnection when there is no such client, or it goes away, or its node does, which is noticed
+// within some 3 s; ErrUnavailable when the backplane cannot be reached; and ctx's when that ends first.
 // A hub method that waits lets other invocations of its connection run meanwhile.
 func (t Target) Invoke(ctx context.Context, result any, method string, args ...any) error {
 	if t.to != toConnections || len(t.names) != 1 {
@@ -132,12 +135,17 @@ func (h *host) invokeLocal(ctx context.Context, c *Connection, result any, metho
 	h.results.add(id, p)
 	defer h.results.take(id)
 	if c.hasEnded() {
-		return fmt.Errorf("%w: Connection '%s' disconnected", ErrNoConnection, c.id)
+		return disconnected(c.id)
 	}
-	if err := c.replyWithin(ctx, f); err != nil {
-		return err
+	if c.replyWithin(ctx, f) != nil {
+		return canceled(ctx)
 	}
-	return p.wait(ctx, result)
+	select {
+	case r := <-p.answer:
+		return r.decode(result)
+	case <-ctx.Done():
+		return canceled(ctx)
+	}
 }
 
 func (h *host) invokeRemote(ctx context.Context, connectionID string, result any, method string, args []any) error {
@@ -152,27 +160,43 @@ func (h *host) invokeRemote(ctx context.Context, connectionID string, result any
 		}
 		inv.Payloads = append(inv.Payloads, protocol.Payload{Protocol: codec.Name(), Frame: frame})
 	}
-	p := &pendingResult{answer: make(chan clientResult, 1)}
+	p := &pendingResult{id: connectionID, answer: make(chan clientResult, 1)}
 	h.results.add(id, p)
 	defer h.results.take(id)
-	receivers, err := h.server.backplane.Publish(ctx, protocol.AppendClusterInvocation(nil, inv), h.name+channelConnection+connectionID)
-	if err != nil {
-		return h.publishError(ctx, err)
-	}
-	if receivers == 0 {
+	b, channel := h.server.backplane, h.name+channelConnection+connectionID
+	receivers, err := b.Publish(ctx, protocol.AppendClusterInvocation(nil, inv), channel)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return canceled(ctx) // whether the client was asked or not, its answer is not waited for
+	case err != nil:
+		return fromBackplane(err)
+	case receivers == 0:
 		return fmt.Errorf("%w: Connection '%s' does not exist", ErrNoConnection, connectionID)
 	}
-	return p.wait(ctx, result)
+	again := time.NewTicker(askAgain)
+	defer again.Stop()
+	for gone := false; ; {
+		select {
+		case r := <-p.answer:
+			return r.decode(result)
+		case <-again.C: // its node may have gone, and nobody is left to say so
+			if gone {
+				return disconnected(connectionID)
+			}
+			n, err := b.Subscribers(ctx, channel)
+			gone = err == nil && n == 0 // an answer that was given just before may still be on its way
+		case <-ctx.Done():
+			return canceled(ctx)
+		}
+	}
 }
 
-// wait waits for the answer and decodes it.
-func (p *pendingResult) wait(ctx context.Context, result any) error {
-	select {
-	case r := <-p.answer:
-		return r.decode(result)
-	case <-ctx.Done():
-		return fmt.Errorf("invocation canceled by the server: %w", context.Cause(ctx))
-	}
+func canceled(ctx context.Context) error {
+	return fmt.Errorf("invocation canceled by the server: %w", context.Cause(ctx))
+}
+
+func disconnected(connectionID string) error {
+	return fmt.Errorf("%w: Connection '%s' disconnected", ErrNoConnection, connectionID)
 }
 
 func (r clientResult) decode(result any) error {
@@ -253,14 +277,17 @@ func (h *host) relayError(channel string, codec protocol.Codec, id, text string)
 	}
 }
 
+// textDisconnected is what nodes tell each other of a client that leaves before it has answered, word for word as ASP.NET Core's do.
+const textDisconnected = "Connection disconnected."
+
 // disappoint tells all who wait for an answer of c that there will be none.
 func (c *Connection) disappoint() {
 	for id, p := range c.host.results.of(c) {
 		if p.relay != "" {
-			c.host.relayError(p.relay, c.protocol(), id, "Connection disconnected.")
+			c.host.relayError(p.relay, c.protocol(), id, textDisconnected)
 			continue
 		}
-		p.answer <- clientResult{failed: fmt.Errorf("%w: Connection '%s' disconnected", ErrNoConnection, c.id)}
+		p.answer <- clientResult{failed: disconnected(c.id)}
 	}
 }
 
@@ -290,7 +317,10 @@ func (h *host) returned(payload []byte) error {
 			return nil // whoever asked does not wait any more, or did not ask another node
 		}
 		r := clientResult{codec: codec, value: bytes.Clone(m.Result)}
-		if m.HasError {
+		switch {
+		case m.HasError && m.Error == textDisconnected:
+			r.failed = disconnected(p.id)
+		case m.HasError:
 			r.failed = &Error{m.Error}
 		}
 		p.answer <- r

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/hubfleet/hubfleet/pkg/backplane"
@@ -402,16 +403,64 @@ func TestClientResultFromOutside(t *testing.T) {
 	urls, servers := startAsker(t, 2)
 	c := dial(t, urls[1])
 	for _, s := range servers {
-		ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
-		var answer int
+		answer := make(chan error, 1)
 		target := s.Hub("/chat").Clients().Client(c.id)
-		if err := target.Invoke(ctx, &answer, "Q"); !errors.Is(err, context.DeadlineExceeded) {
+		go func() { answer <- target.Invoke(ctx, nil, "Q") }()
+		c.want("Q[]")
+		cancel()
+		if err := <-answer; !errors.Is(err, context.Canceled) || !strings.HasPrefix(err.Error(), "invocation canceled by the server: ") {
 			t.Errorf("nobody answers: %v", err)
 		}
-		c.next()
-		if err := s.Hub("/chat").Clients().All().Invoke(ctx, &answer, "Q"); err == nil {
+		if err := target.Invoke(ctx, nil, "Q"); !errors.Is(err, context.Canceled) || !strings.HasPrefix(err.Error(), "invocation canceled by the server: ") {
+			t.Errorf("nobody waits: %v", err)
+		}
+		if err := s.Hub("/chat").Clients().All().Invoke(context.Background(), nil, "Q"); err == nil {
 			t.Error("all clients could be asked")
+		}
+	}
+}
+
+// Whoever asks a client that leaves is told so, wherever it was; also when its whole node is gone, and says nothing.
+func TestClientResultOfOneThatLeaves(t *testing.T) {
+	leaves := map[string]func(c *client, node *backplane.MemoryNode){
+		"the client goes":   func(c *client, _ *backplane.MemoryNode) { c.ws.CloseNow() },
+		"its node vanishes": func(_ *client, node *backplane.MemoryNode) { node.Close() },
+	}
+	for name, leave := range leaves {
+		for _, asks := range []string{"its own node", "another node"} {
+			if asks == "its own node" && name == "its node vanishes" {
+				continue
+			}
+			t.Run(asks+", "+name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					memory := backplane.NewMemory()
+					node := memory.Node()
+					servers := map[string]*hub.Server{
+						"its own node": newServer(t, &chat{}, hub.Options{Backplane: node}),
+						"another node": newServer(t, &chat{}, hub.Options{Backplane: memory.Node()}),
+					}
+					http, _, stop := serveInMemory(servers["its own node"])
+					defer stop()
+					c := dial(t, there, over(http))
+					defer c.ws.CloseNow()
+					answer := make(chan error, 1)
+					go func() {
+						answer <- servers[asks].Hub("/chat").Clients().Client(c.id).Invoke(context.Background(), nil, "Q")
+					}()
+					c.want("Q[]")
+					leave(c, node)
+					began := time.Now()
+					err := <-answer
+					if want := "hub: no such connection: Connection '" + c.id + "' disconnected"; !errors.Is(err, hub.ErrNoConnection) || err.Error() != want {
+						t.Errorf("got %v, want %s", err, want)
+					}
+					if took := time.Since(began); took > 3*time.Second {
+						t.Errorf("it took %v", took)
+					}
+				})
+			})
 		}
 	}
 }

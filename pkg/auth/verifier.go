@@ -85,6 +85,9 @@ func NewVerifier(o Options) (*Verifier, error) {
 	return v, nil
 }
 
+// Leeway is how long after its exp a token is still accepted.
+func (v *Verifier) Leeway() time.Duration { return v.leeway }
+
 // Authenticate checks the token of a request. The error is an *Error.
 func (v *Verifier) Authenticate(r *http.Request) (Identity, error) {
 	token := Bearer(r)

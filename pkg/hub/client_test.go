@@ -185,11 +185,15 @@ func stateful(d *dialing) { d.stateful, d.version = true, 2 }
 
 // reopen opens another socket for the connection, as a stateful client does: without negotiation and handshake. The status
 // is that of the answer.
-func (c *client) reopen() (status int) {
+func (c *client) reopen(options ...dialOption) (status int) {
 	c.t.Helper()
+	d := dialing{http: http.DefaultClient, header: http.Header{}}
+	for _, o := range options {
+		o(&d)
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	ws, resp, err := websocket.Dial(ctx, c.base+"?id="+c.token, nil)
+	ws, resp, err := websocket.Dial(ctx, c.base+"?id="+c.token, &websocket.DialOptions{HTTPClient: d.http, HTTPHeader: d.header})
 	if err != nil {
 		if resp == nil {
 			c.t.Fatal(err)

@@ -37,13 +37,13 @@ func (h *host) standing() []string {
 	return []string{h.name + channelAll, h.name + channelCommands, h.name + channelAck + h.nodeName, h.name + channelReturn + h.nodeName}
 }
 
-// publish sends an invocation to channels, encoded for every protocol that any node may have clients of.
+// publish sends an invocation to channels, encoded for every protocol that any node may have clients of in this hub.
 func (h *host) publish(ctx context.Context, channels, except []string, method string, args []any) error {
 	s := scratches.Get().(*scratch)
 	defer s.release()
 	inv := protocol.ClusterInvocation{Excluded: except}
 	buf := s.buf[:0]
-	for _, codec := range h.server.codecs {
+	for _, codec := range h.codecs {
 		start := len(buf)
 		var err error
 		if buf, err = codec.AppendInvocation(buf, "", method, args); err != nil {

@@ -20,9 +20,10 @@ type Connection struct {
 	socket   atomic.Pointer[transport.Conn]
 	request  *transport.Request
 	identity Identity
-	codec    int   // index of the protocol it speaks
-	place    int   // in the heartbeat's list
-	accepted int64 // when it came, in nanoseconds since server.epoch
+	expires  atomic.Int64 // when it ends because its identity does, in Unix nanoseconds; 0: never
+	codec    int          // index of the protocol it speaks
+	place    int          // in the heartbeat's list
+	accepted int64        // when it came, in nanoseconds since server.epoch
 
 	out       outbox
 	finishing sync.WaitGroup // the goroutines that say goodbye
@@ -118,6 +119,7 @@ var (
 	endProtocol  = ending{reason: ClosedProtocol, say: sayErrorReconnect}
 	endTooBig    = ending{reason: ClosedTooBig, say: sayErrorReconnect}
 	endSlow      = ending{reason: ClosedSlow, say: sayNothing}
+	endExpired   = ending{reason: ClosedExpired, say: sayReconnect}
 	endShutdown  = ending{reason: ClosedShutdown, say: sayReconnect}
 	endRefused   = ending{reason: ClosedOnConnected, say: sayErrorNoReconnect}
 	endCodec     = ending{reason: ClosedCodec, say: sayErrorReconnect}

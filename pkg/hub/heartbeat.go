@@ -28,7 +28,7 @@ const (
 	tick = time.Second
 	// stopTick is how often while the server stops.
 	stopTick = 20 * time.Millisecond
-	// settle is how long after it came a connection is left alone when the server stops: official clients take a Close right
+	// settle is how long after it came a connection is left alone when the server stops, or its identity expires: official clients take a Close right
 	// behind the handshake's answer for a failed start, and do not come back.
 	settle = 2 * time.Second
 )
@@ -160,6 +160,10 @@ func (b *heartbeat) look(c *Connection, now int64) {
 		c.end(endTimeout, errSilent)
 		return
 	}
+	if c.expired() && now-c.opened.Load() >= int64(settle) {
+		c.end(endExpired, nil)
+		return
+	}
 	if c.session != nil && now-c.lastAck >= int64(tick) {
 		c.lastAck = now
 		c.acknowledge()
@@ -186,6 +190,30 @@ func (b *heartbeat) look(c *Connection, now int64) {
 	if l.KeepAlive > 0 && !c.out.busy() { // what is being written tells the client as much
 		b.sendPing(c)
 	}
+}
+
+// renew notes until when it is known who the client is, if that matters.
+func (c *Connection) renew(id Identity) {
+	switch {
+	case !c.host.closeExpired:
+	case id.Expires.IsZero():
+		c.expires.Store(0)
+	default:
+		c.expires.Store(id.Expires.UnixNano())
+	}
+}
+
+// renewed is told of the identity that a later request of a connection has brought; its user is the same.
+func (h *host) renewed(id string, identity any) {
+	if c := h.connections.get(id); c != nil {
+		c.renew(identity.(Identity))
+	}
+}
+
+// expired says whether it is no longer known who the client is. It goes by the clock on the wall, as those do who issue tokens.
+func (c *Connection) expired() bool {
+	expires := c.expires.Load()
+	return expires != 0 && time.Now().UnixNano() >= expires
 }
 
 func (b *heartbeat) sendPing(c *Connection) {

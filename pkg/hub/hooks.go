@@ -48,13 +48,14 @@ const (
 	ClosedTooBig      CloseReason = "message_too_big"  // the client sent too large a message
 	ClosedSlow        CloseReason = "slow_client"      // its queue was full, or a write took too long
 	ClosedShutdown    CloseReason = "shutdown"         // Server.Shutdown
+	ClosedExpired     CloseReason = "expired"          // the proof of who its user is has ended; see HubOptions.CloseExpired
 	ClosedOnConnected CloseReason = "connected_failed" // OnConnected returned an error
 	ClosedCodec       CloseReason = "missing_protocol" // another node did not encode for its protocol
 )
 
 // CloseReasons are all reasons, in a fixed order.
 var CloseReasons = []CloseReason{ClosedByClient, ClosedAborted, ClosedTimeout, ClosedTransport, ClosedProtocol, ClosedTooBig,
-	ClosedSlow, ClosedShutdown, ClosedOnConnected, ClosedCodec}
+	ClosedSlow, ClosedShutdown, ClosedExpired, ClosedOnConnected, ClosedCodec}
 
 // HandshakeFailure says why a connection ended before its handshake was done. It is a closed set.
 type HandshakeFailure string

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/hubfleet/hubfleet/pkg/protocol"
 	"github.com/hubfleet/hubfleet/pkg/transport"
 )
 
@@ -27,6 +28,8 @@ type host struct {
 	onConnected    func(*Call) error
 	onDisconnected func(*Call, error)
 	authorize      func(*Call) bool // nil: everyone may call everything
+	codecs         []protocol.Codec // those of the server's that clients may choose from
+	closeExpired   bool             // connections end with their identities
 
 	endpoint *transport.Endpoint
 

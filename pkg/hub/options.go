@@ -26,6 +26,8 @@ const (
 	DefaultReplayBuffer     = 100_000
 
 	DefaultDisconnectTimeout = 15 * time.Second
+	DefaultPollTimeout       = transport.DefaultPollTimeout
+	DefaultCloseTimeout      = transport.DefaultCloseTimeout
 )
 
 // Options configure a Server. The zero value is a server on its own that lets everyone in.
@@ -84,6 +86,11 @@ type HubOptions struct {
 	// cluster with ASP.NET Core nodes it is the full .NET type name. Empty means the name of the Go type.
 	Name string
 
+	// Protocols are the names of those among Options.Protocols that clients of this hub may choose from, such as "json". None means all.
+	// All nodes must have the same.
+	Protocols []string
+	// MinNegotiateVersion is the oldest version of negotiate that is answered: 0, which all clients speak, or 1.
+	MinNegotiateVersion int
 	// Transports are those that clients may use. None means all: WebSockets, Server-Sent Events and long polling.
 	Transports []transport.Kind
 	// Redirect sends a client that negotiates somewhere else: to a URL, with an access token for it if that is not empty. With an empty
@@ -93,6 +100,10 @@ type HubOptions struct {
 	// Admit says whether a user may connect to the hub at all; who may not is refused with 401 when anonymous, else with 403.
 	// Nil admits everyone.
 	Admit func(Identity) bool
+	// CloseExpired ends a connection when Identity.Expires has come, with a Close that lets the client come back, with a new
+	// proof of who it is. Each poll counts anew, as does each WebSocket of a stateful connection. Otherwise, as in ASP.NET Core,
+	// identities count when requests are made, and connections outlive them.
+	CloseExpired bool
 	// Authorize says whether an invocation may go on; the call's Method says which it is. A client that may not is told so, and
 	// stays connected. Nil allows everything.
 	Authorize func(c *Call) bool
@@ -103,6 +114,13 @@ type HubOptions struct {
 	MethodFilters map[string][]Filter
 
 	Limits
+}
+
+func (o HubOptions) validate() error {
+	if o.MinNegotiateVersion < 0 || o.MinNegotiateVersion > 1 {
+		return fmt.Errorf("hub: MinNegotiateVersion is %d; it must be 0 or 1", o.MinNegotiateVersion)
+	}
+	return o.Limits.validate()
 }
 
 // Limits bound what one connection may do and how long things may take.
@@ -134,6 +152,11 @@ type Limits struct {
 	// DisconnectTimeout is how long a connection without a socket (or, with long polling, between two polls) waits for its client.
 	// Default 15 s.
 	DisconnectTimeout time.Duration
+	// PollTimeout is how long a poll (long polling) waits for something to answer. Default 90 s; official clients give up after 100 s.
+	PollTimeout time.Duration
+	// CloseTimeout is how long the end of a connection waits for its client: for the close frame of a WebSocket, or for the last poll.
+	// Default 5 s, which for the former is also the most there is. Negative: no wait.
+	CloseTimeout time.Duration
 	// DetailedErrors sends the text of every error to clients. Never use it in production.
 	DetailedErrors bool
 }
@@ -163,6 +186,8 @@ func (l Limits) withDefaults(d Limits) Limits {
 	number(&l.ParallelCalls, d.ParallelCalls)
 	number(&l.ReplayBuffer, d.ReplayBuffer)
 	pick(&l.DisconnectTimeout, d.DisconnectTimeout)
+	pick(&l.PollTimeout, d.PollTimeout)
+	pick(&l.CloseTimeout, d.CloseTimeout)
 	l.DetailedErrors = l.DetailedErrors || d.DetailedErrors
 	return l
 }
@@ -181,6 +206,8 @@ func defaultLimits() Limits {
 
 		ReplayBuffer:      DefaultReplayBuffer,
 		DisconnectTimeout: DefaultDisconnectTimeout,
+		PollTimeout:       DefaultPollTimeout,
+		CloseTimeout:      DefaultCloseTimeout,
 	}
 }
 
@@ -191,6 +218,8 @@ func (l Limits) validate() error {
 		return fmt.Errorf("hub: HandshakeTimeout is %v; it must be positive", l.HandshakeTimeout)
 	case l.SendTimeout < 0:
 		return fmt.Errorf("hub: SendTimeout is %v; it must be positive", l.SendTimeout)
+	case l.DisconnectTimeout < 0 || l.PollTimeout < 0:
+		return fmt.Errorf("hub: DisconnectTimeout is %v and PollTimeout %v; they must be positive", l.DisconnectTimeout, l.PollTimeout)
 	case l.MaxQueue < 0:
 		return errors.New("hub: MaxQueue is negative; a queue without a bound would let one slow client exhaust the memory")
 	case l.StreamBuffer < 0 || l.MaxStreams < 0 || l.ParallelCalls < 0:
@@ -205,7 +234,7 @@ type Identity struct {
 	UserID string
 	// Claims are what else is known of the user. They must not be changed afterwards.
 	Claims map[string]any
-	// Expires is when the proof of identity ends; zero when it does not.
+	// Expires is when Authenticate would no longer accept the proof of identity; zero when that does not end. See HubOptions.CloseExpired.
 	Expires time.Time
 }
 

@@ -24,9 +24,14 @@ type requests struct {
 // negotiated is a client with a token, and nothing more.
 func negotiated(t *testing.T, client *http.Client) *requests {
 	t.Helper()
-	c := &requests{t, client, there}
+	return negotiatedAt(t, client, there)
+}
+
+func negotiatedAt(t *testing.T, client *http.Client, url string) *requests {
+	t.Helper()
+	c := &requests{t, client, url}
 	var answer struct{ ConnectionToken string }
-	if err := json.Unmarshal([]byte(c.do("POST", there+"/negotiate?negotiateVersion=1", "")), &answer); err != nil {
+	if err := json.Unmarshal([]byte(c.do("POST", url+"/negotiate?negotiateVersion=1", "")), &answer); err != nil {
 		t.Fatal(err)
 	}
 	c.url += "?id=" + answer.ConnectionToken
@@ -50,6 +55,21 @@ func (c *requests) do(method, url, body string) string {
 		c.t.Fatalf("%s: %s %s %v", method, response.Status, b, err)
 	}
 	return string(b)
+}
+
+// status sends a request and returns the status of the answer.
+func (c *requests) status(method string) int {
+	c.t.Helper()
+	r, err := http.NewRequestWithContext(context.Background(), method, c.url, nil)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	response, err := c.http.Do(r)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer response.Body.Close()
+	return response.StatusCode
 }
 
 func (c *requests) post(body string) { c.t.Helper(); c.do("POST", c.url, body) }

@@ -153,7 +153,7 @@ func (h *host) invokeRemote(ctx context.Context, connectionID string, result any
 	rand.Read(random[:])
 	id := base64.RawStdEncoding.EncodeToString(random[:])
 	inv := protocol.ClusterInvocation{InvocationID: id, ReturnChannel: h.name + channelReturn + h.nodeName}
-	for _, codec := range h.server.codecs {
+	for _, codec := range h.codecs {
 		frame, err := codec.AppendInvocation(nil, id, method, args)
 		if err != nil {
 			return err
@@ -297,7 +297,7 @@ func (h *host) returned(payload []byte) error {
 	if err != nil {
 		return err
 	}
-	for _, codec := range h.server.codecs {
+	for _, codec := range h.codecs {
 		if codec.Name() != done.Protocol {
 			continue
 		}

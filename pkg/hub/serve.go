@@ -26,6 +26,7 @@ func (h *host) accept(conn transport.Conn, r *transport.Request) {
 	c.setLink(conn)
 	c.identity, _ = r.Identity.(Identity)
 	r.Identity = nil
+	c.renew(c.identity)
 	c.out.max = h.limits.MaxQueue
 	c.out.run = c.write
 	go c.serve()
@@ -136,7 +137,7 @@ func (c *Connection) handshake(in *inbox) bool {
 	request, why, text := c.readHandshake(in)
 	codec := -1
 	if why == "" {
-		chosen, err := request.Choose(h.server.codecs, c.link().Kind() != transport.ServerSentEvents)
+		chosen, err := request.Choose(h.codecs, c.link().Kind() != transport.ServerSentEvents)
 		if codec = slices.Index(h.server.codecs, chosen); err != nil {
 			why, text = HandshakeUnsupported, err.Error()
 		}

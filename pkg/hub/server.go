@@ -150,8 +150,8 @@ func (s *Server) conflict(h *host) error {
 }
 
 func (s *Server) newHost(path string, value any, o HubOptions) (*host, error) {
-	h := &host{server: s, path: path, name: o.Name, limits: o.Limits.withDefaults(s.limits), authorize: o.Authorize}
-	if err := errors.Join(s.invalid, o.Limits.validate(), checkPath(path), h.describe(value)); err != nil {
+	h := &host{server: s, path: path, name: o.Name, limits: o.Limits.withDefaults(s.limits), authorize: o.Authorize, closeExpired: o.CloseExpired}
+	if err := errors.Join(s.invalid, o.validate(), checkPath(path), h.chooseCodecs(o.Protocols), h.describe(value)); err != nil {
 		return nil, err
 	}
 	if err := h.applyFilters(o); err != nil {
@@ -171,6 +171,23 @@ func (s *Server) newHost(path string, value any, o HubOptions) (*host, error) {
 	}
 	h.endpoint = s.newEndpoint(h, o)
 	return h, nil
+}
+
+// chooseCodecs takes those of the server's protocols that have these names; none means all.
+func (h *host) chooseCodecs(names []string) error {
+	if h.codecs = h.server.codecs; len(names) == 0 {
+		return nil
+	}
+	h.codecs = nil
+	for _, c := range h.server.codecs {
+		if slices.Contains(names, c.Name()) {
+			h.codecs = append(h.codecs, c)
+		}
+	}
+	if len(h.codecs) != len(names) {
+		return fmt.Errorf("hub: Protocols of the hub are %q; each must be one of the server's, once", names)
+	}
+	return nil
 }
 
 func checkPath(path string) error {
@@ -205,8 +222,11 @@ func (s *Server) newEndpoint(h *host, o HubOptions) *transport.Endpoint {
 		AllowedOrigins: s.options.AllowedOrigins,
 		SendTimeout:    h.limits.SendTimeout,
 
+		MinVersion:        o.MinNegotiateVersion,
 		Transports:        o.Transports,
 		DisconnectTimeout: h.limits.DisconnectTimeout,
+		PollTimeout:       h.limits.PollTimeout,
+		CloseTimeout:      h.limits.CloseTimeout,
 		Redirect:          o.Redirect,
 		Forward:           s.options.Forward,
 		Holder:            s.options.Holder,
@@ -221,7 +241,7 @@ func (s *Server) newEndpoint(h *host, o HubOptions) *transport.Endpoint {
 	}
 	if s.options.Authenticate != nil || o.Admit != nil {
 		e.Authenticate = func(r *http.Request) (any, error) { return s.identify(r, o.Admit) }
-		e.SameUser = sameUser
+		e.SameUser, e.Renew = sameUser, h.renewed
 	}
 	return e
 }

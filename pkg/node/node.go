@@ -145,7 +145,7 @@ func (n *Node) authenticate(r *http.Request) (hub.Identity, error) {
 		n.config.Logger.Debug("token refused", "path", r.URL.Path, "client", r.RemoteAddr, "err", err)
 		return hub.Identity{}, err
 	}
-	return hub.Identity{UserID: id.UserID, Claims: id.Claims, Expires: id.Expires}, nil
+	return hub.Identity{UserID: id.UserID, Claims: id.Claims, Expires: id.Expires.Add(n.auth.Leeway())}, nil
 }
 
 // Name is the node's name.

@@ -189,7 +189,10 @@ func (e *Endpoint) resume(w http.ResponseWriter, r *http.Request, identity any, 
 		e.refused(ResultForbidden)
 		reply(w, http.StatusForbidden, "", "")
 	default:
-		e.open(w, r, token.ID, func() {}, attach)
+		e.open(w, r, token.ID, func() {}, func(c Conn) {
+			e.renew(token.ID, identity)
+			attach(c)
+		})
 	}
 	return true
 }

@@ -45,6 +45,9 @@ type Endpoint struct {
 	// user; who is another one is refused with 403. That they know the connection's token is
 	// proof enough when it is nil.
 	SameUser func(a, b any) bool
+	// Renew is told what Authenticate returned for a later poll, or another WebSocket, of the connection with this id: it may
+	// prove for longer who the user is. Nil means that nobody wants to know.
+	Renew func(id string, identity any)
 	// Forward hands a request over Server-Sent Events or long polling to the node that minted its token, on which its connection
 	// lives; it is called only for nodes other than this one, before CORS, origin and Authenticate, which are that node's business.
 	// While Claim fails, it gets new WebSockets with the tokens of other nodes as well, which only those may let in.
@@ -64,6 +67,8 @@ type Endpoint struct {
 
 	// AllowedOrigins are the origins besides its own whose pages may connect; "*" means any. See CheckOrigin.
 	AllowedOrigins []string
+	// MinVersion is the oldest version of negotiate that is answered: 0 or 1.
+	MinVersion int
 	// Transports are those that are offered, in any order. None means all.
 	Transports []Kind
 	// SendTimeout bounds one write to one client. Zero means 10 s; negative, no bound.
@@ -152,6 +157,12 @@ func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	e.serveTransport(w, r, identity)
+}
+
+func (e *Endpoint) renew(id string, identity any) {
+	if e.Renew != nil {
+		e.Renew(id, identity)
+	}
 }
 
 func (e *Endpoint) negotiated(result string) {

@@ -54,6 +54,7 @@ func (e *Endpoint) servePoll(w http.ResponseWriter, r *http.Request, identity an
 		c.leave(p)
 		p.empty(http.StatusOK, "application/octet-stream")
 	default:
+		e.renew(c.ID(), identity)
 		c.serve(p, r)
 	}
 }

@@ -25,7 +25,7 @@ func (e *Endpoint) serveNegotiate(w http.ResponseWriter, r *http.Request) {
 		unavailable(w)
 		return
 	}
-	version, complaint := negotiateVersion(r.URL.RawQuery)
+	version, complaint := negotiateVersion(r.URL.RawQuery, e.MinVersion)
 	if complaint != "" {
 		e.negotiated(ResultBadRequest)
 		writeNegotiation(w, negotiation{Error: complaint})
@@ -106,16 +106,15 @@ func wantsStateful(rawQuery string) bool {
 }
 
 // negotiateVersion reads the version that the client asks for, or says what is wrong with it.
-func negotiateVersion(rawQuery string) (version int, complaint string) {
-	text, found := queryValue(rawQuery, "negotiateVersion")
-	if !found {
-		return 0, ""
+func negotiateVersion(rawQuery string, oldest int) (version int, complaint string) {
+	n := int64(0)
+	if text, found := queryValue(rawQuery, "negotiateVersion"); found {
+		var err error
+		if n, err = strconv.ParseInt(strings.TrimSpace(text), 10, 32); err != nil {
+			return 0, "The client requested a non-integer protocol version."
+		}
 	}
-	n, err := strconv.ParseInt(strings.TrimSpace(text), 10, 32)
-	switch {
-	case err != nil:
-		return 0, "The client requested a non-integer protocol version."
-	case n < 0:
+	if n < int64(oldest) {
 		return 0, fmt.Sprintf("The client requested version '%d', but the server does not support this version.", n)
 	}
 	return min(int(n), maxNegotiateVersion), ""

@@ -5,6 +5,7 @@ import (
 	"net"
 	"sync"
 	"testing"
+	"time"
 )
 
 // Proxy stands between a client and a server, and breaks things at a chosen moment.
@@ -19,10 +20,14 @@ type Proxy struct {
 	dials  int
 	hold   []byte // once a client has sent this, its connection is cut when the server has got it
 	held   chan struct{}
+	delay  time.Duration
+	thaw   chan struct{} // closed when what is frozen goes on; nil while nothing is
 }
 
 type pair struct {
 	client, server net.Conn
+	gone           chan struct{} // closed when both are
+	once           sync.Once
 	mute           bool // drop what the server says
 	toClient       sync.Mutex
 }
@@ -109,7 +114,7 @@ func (p *Proxy) accept() {
 			}
 			continue
 		}
-		c := &pair{client: client, server: server}
+		c := &pair{client: client, server: server, gone: make(chan struct{})}
 		p.pairs[c] = struct{}{}
 		p.mu.Unlock()
 		p.done.Go(func() { p.up(c) })
@@ -118,8 +123,58 @@ func (p *Proxy) accept() {
 }
 
 func (c *pair) close() {
+	c.once.Do(func() { close(c.gone) })
 	_ = c.client.Close()
 	_ = c.server.Close()
+}
+
+// Delay makes everything take that much longer, in each direction, from now on.
+func (p *Proxy) Delay(d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.delay = d
+}
+
+// Freeze makes a black hole of the network: connections stay and new ones are made, and nothing passes until Thaw. What was on
+// its way arrives then, as from a network that heals.
+func (p *Proxy) Freeze() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.thaw == nil {
+		p.thaw = make(chan struct{})
+	}
+}
+
+// Thaw ends what Freeze began.
+func (p *Proxy) Thaw() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.thaw != nil {
+		close(p.thaw)
+		p.thaw = nil
+	}
+}
+
+// pass waits until what came may go on. It says false when the connection has ended meanwhile.
+func (p *Proxy) pass(c *pair) bool {
+	p.mu.Lock()
+	delay, thaw := p.delay, p.thaw
+	p.mu.Unlock()
+	if delay > 0 {
+		select {
+		case <-time.After(delay):
+		case <-c.gone:
+			return false
+		}
+	}
+	if thaw != nil {
+		select {
+		case <-thaw:
+		case <-c.gone:
+			return false
+		}
+	}
+	return true
 }
 
 // up passes on what the client says.
@@ -129,6 +184,9 @@ func (p *Proxy) up(c *pair) {
 	for {
 		n, err := c.client.Read(buf)
 		if n > 0 {
+			if !p.pass(c) {
+				return
+			}
 			p.mu.Lock()
 			if p.hold != nil && bytes.Contains(buf[:n], p.hold) {
 				p.hold, c.mute = nil, true
@@ -165,6 +223,9 @@ func (p *Proxy) down(c *pair) {
 			return
 		}
 		if n > 0 {
+			if !p.pass(c) {
+				return
+			}
 			c.toClient.Lock()
 			_, werr := c.client.Write(buf[:n])
 			c.toClient.Unlock()

@@ -61,11 +61,12 @@ func Prefix(t testing.TB) string {
 
 // Server is a redis-server process of its own, on a Unix socket and on a port of 127.0.0.1. It is stopped with the test.
 type Server struct {
-	t      testing.TB
-	binary string
-	args   []string
-	dir    string
-	port   int
+	t        testing.TB
+	binary   string
+	args     []string
+	dir      string
+	port     int
+	sentinel string // its configuration file, if it is one: then it has no socket
 
 	mu     sync.Mutex
 	cmd    *exec.Cmd
@@ -77,12 +78,18 @@ type Server struct {
 // "--requirepass", "secret". Nothing is saved.
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
+	return launch(t, func(*Server) []string { return args })
+}
+
+// launch starts a server with the arguments that args gives when the port is known.
+func launch(t testing.TB, args func(*Server) []string) *Server {
+	t.Helper()
 	// Not t.TempDir: its paths contain the test's name and can be too long for a socket.
 	dir, err := os.MkdirTemp("", "redistest")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Server{t: t, binary: Binary(t), args: args, dir: dir}
+	s := &Server{t: t, binary: Binary(t), dir: dir}
 	t.Cleanup(func() {
 		s.Stop()
 		_ = os.RemoveAll(dir)
@@ -90,10 +97,11 @@ func Start(t testing.TB, args ...string) *Server {
 	// A port that was free a moment ago can be taken by now: then another one is tried.
 	for range 10 {
 		s.port = freePort(t)
+		s.args = args(s)
 		if err = s.start(); err == nil {
 			return s
 		}
-		if !strings.Contains(s.Log(), "Address already in use") {
+		if !strings.Contains(s.Log(), "in use") {
 			break
 		}
 	}
@@ -119,7 +127,10 @@ func (s *Server) start() error {
 	} else {
 		args = append(args, "--port", strconv.Itoa(s.port))
 	}
-	cmd := exec.Command(s.binary, append(args, s.args...)...)
+	if args = append(args, s.args...); s.sentinel != "" {
+		args = []string{s.sentinel, "--sentinel"}
+	}
+	cmd := exec.Command(s.binary, args...)
 	cmd.SysProcAttr = noOrphan()
 	log := new(bytes.Buffer)
 	cmd.Stdout, cmd.Stderr = log, log
@@ -150,7 +161,7 @@ func (s *Server) start() error {
 
 // answers says whether the server replies, be it with a demand for a password.
 func (s *Server) answers() bool {
-	conn, err := net.Dial("unix", s.Socket())
+	conn, err := net.Dial(s.way())
 	if err != nil {
 		return false
 	}
@@ -163,6 +174,14 @@ func (s *Server) answers() bool {
 	return err == nil && n == 1
 }
 
+// way is how the test itself reaches the server.
+func (s *Server) way() (network, addr string) {
+	if s.sentinel != "" {
+		return "tcp", s.Addr()
+	}
+	return "unix", s.Socket()
+}
+
 // Addr is the server's host and port.
 func (s *Server) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
 
@@ -172,10 +191,11 @@ func (s *Server) URL() string { return "redis://" + s.Addr() }
 // Socket is the path of the server's Unix socket. It is there even when the server has no plain port.
 func (s *Server) Socket() string { return filepath.Join(s.dir, "r.sock") }
 
-// Client makes a client over the socket, with options changed by with (nil for none). It is closed with the test.
+// Client makes a client, over the socket if there is one, with options changed by with (nil for none). It is closed with the test.
 func (s *Server) Client(t testing.TB, with func(*redis.Options)) *redis.Client {
 	t.Helper()
-	opt := &redis.Options{Network: "unix", Addr: s.Socket(), MaxRetries: -1}
+	opt := &redis.Options{MaxRetries: -1}
+	opt.Network, opt.Addr = s.way()
 	if with != nil {
 		with(opt)
 	}
@@ -189,13 +209,37 @@ func (s *Server) Do(t testing.TB, args ...any) any {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	c := redis.NewClient(&redis.Options{Network: "unix", Addr: s.Socket(), MaxRetries: -1})
-	defer c.Close()
-	v, err := c.Do(ctx, args...).Result()
+	v, err := s.try(ctx, args...)
 	if err != nil && !errors.Is(err, redis.Nil) {
 		t.Fatalf("redis %v: %v", args, err)
 	}
 	return v
+}
+
+func (s *Server) try(ctx context.Context, args ...any) (any, error) {
+	opt := &redis.Options{MaxRetries: -1, PipelinePoolSize: -1}
+	opt.Network, opt.Addr = s.way()
+	c := redis.NewClient(opt)
+	defer c.Close()
+	return c.Do(ctx, args...).Result()
+}
+
+// wait asks the server until ok likes the answer, which is given as text.
+func (s *Server) wait(t testing.TB, ok func(answer string) bool, args ...any) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	for {
+		v, err := s.try(ctx, args...)
+		if err == nil && ok(fmt.Sprint(v)) {
+			return
+		}
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-ctx.Done():
+			t.Fatalf("redis %v: still %v, %v", args, v, err)
+		}
+	}
 }
 
 // Stop kills the server, as a crash would. It does nothing if the server does not run.
@@ -208,6 +252,13 @@ func (s *Server) Stop() {
 		_ = cmd.Process.Kill()
 		<-exited
 	}
+}
+
+// Running says whether the server was started and not stopped.
+func (s *Server) Running() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cmd != nil
 }
 
 // Restart starts a stopped (or running) server again, at the same addresses and empty.

@@ -107,3 +107,62 @@ func TestProxy(t *testing.T) {
 		t.Errorf("%d dials", p.Dials())
 	}
 }
+
+func TestSentinels(t *testing.T) {
+	s := StartSentinels(t, 3)
+	if s.Current(t) != s.Primary {
+		t.Fatal("the primary is not what it was")
+	}
+	s.Primary.Stop()
+	s.WaitPrimary(t, s.Replica)
+	if s.Current(t) != s.Replica {
+		t.Error("the sentinels still name the old primary")
+	}
+}
+
+func TestCluster(t *testing.T) {
+	c := StartCluster(t, 3, true)
+	if c.Owner(t, 0) != c.Masters[0] || c.Owner(t, Slots-1) != c.Masters[2] {
+		t.Error("the slots are not where they belong")
+	}
+	c.MoveSlot(t, 0, c.Masters[1])
+	if c.Owner(t, 0) != c.Masters[1] {
+		t.Error("the slot was not moved")
+	}
+	c.Masters[2].Stop()
+	c.Replicas[2].wait(t, contains("role:master"), "INFO", "replication")
+	c.WaitWhole(t)
+	if c.Owner(t, Slots-1) != c.Replicas[2] {
+		t.Error("the slots did not move to the replica")
+	}
+}
+
+func TestProxyFaults(t *testing.T) {
+	s := Start(t)
+	p := NewProxy(t, s.Addr())
+	conn, err := net.Dial("tcp", p.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	in := bufio.NewReader(conn)
+	p.Freeze()
+	if _, err := conn.Write([]byte("INCR n\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+	if line, err := in.ReadString('\n'); err == nil {
+		t.Errorf("%q came through", line)
+	}
+	_ = conn.SetReadDeadline(time.Time{})
+	p.Thaw()
+	if line, err := in.ReadString('\n'); line != ":1\r\n" {
+		t.Errorf("%q, %v afterwards", line, err)
+	}
+	p.Delay(20 * time.Millisecond)
+	began := time.Now()
+	_, _ = conn.Write([]byte("INCR n\r\n"))
+	if line, err := in.ReadString('\n'); line != ":2\r\n" || time.Since(began) < 40*time.Millisecond {
+		t.Errorf("%q, %v after %v", line, err, time.Since(began))
+	}
+}

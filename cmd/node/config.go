@@ -55,7 +55,7 @@ func newConfig(terminal bool) *config {
 	}
 	c.table = &settings.Table{
 		Command: "node",
-		About:   "node runs one node of a Hubfleet cluster: SignalR hubs behind any load balancer, joined by Redis. With no flags at all it serves a chat on http://localhost:8080 and needs nothing else.",
+		About:   "node runs one node of a Hubfleet cluster: SignalR hubs behind any load balancer, joined by Redis. With no flags at all it serves a chat on http://localhost:8080 and needs nothing else. \"node healthcheck\" asks a node that runs with the same settings whether it is ready.",
 		Prefix:  envPrefix,
 		Ignore:  []string{envPrefix + "TEST_"}, // for the tests of the project
 		Config:  "config",
@@ -225,6 +225,7 @@ func (c *config) node(log *slog.Logger) node.Config {
 		DrainTimeout:   c.drainTimeout,
 		Logger:         log,
 		Version:        version(),
+		Revision:       revision,
 	}
 	if c.redisPrefix == "" {
 		nc.RedisPrefix = node.NoPrefix

@@ -12,7 +12,6 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -35,6 +34,9 @@ func main() { os.Exit(run(os.Args[1:], os.Environ(), os.Stdout, os.Stderr)) }
 
 // run is the command; it returns the exit code.
 func run(args, environ []string, stdout, stderr io.Writer) int {
+	if len(args) > 0 && args[0] == healthcheckCommand {
+		return healthcheck(args[1:], environ, stdout, stderr)
+	}
 	c := newConfig(isTerminal(stderr))
 	if wantsHelp(args) {
 		if err := c.table.WriteHelp(stdout); err != nil {
@@ -160,20 +162,4 @@ func wantsHelp(args []string) bool {
 		}
 	}
 	return false
-}
-
-// version is what was built, as the toolchain noted it.
-func version() string {
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
-	}
-	return "(unknown)"
-}
-
-func versionLine() string {
-	line := "hubfleet node " + version()
-	if info, ok := debug.ReadBuildInfo(); ok {
-		line += " " + info.GoVersion
-	}
-	return line
 }

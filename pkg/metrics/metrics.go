@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"runtime"
@@ -16,6 +17,8 @@ import (
 type Options struct {
 	// Version is what build_info says; empty means the main module's version.
 	Version string
+	// Revision is what else it says; empty means the commit that the toolchain noted.
+	Revision string
 	// Backplane adds the metrics of a backplane, and of the dealings with other nodes.
 	Backplane bool
 	// Readings are asked at each scrape.
@@ -100,7 +103,7 @@ func New(o Options) *Metrics {
 		m.peer = newPeerSeries(r)
 	}
 	r.MustRegister(newReader(o.Readings, o.Backplane))
-	version, revision := buildVersion(o.Version)
+	version, revision := buildVersion(o.Version, o.Revision)
 	gauges(r, buildInfo).WithLabelValues(version, revision, runtime.Version()).Set(1)
 	r.MustRegister(
 		collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(collectors.MetricsScheduler, collectors.MetricsGC, collectors.MetricsMemory)),
@@ -127,23 +130,17 @@ func (m *Metrics) AuthReasons(reasons ...string) {
 	}
 }
 
-// buildVersion is what was built, as far as the toolchain noted it.
-func buildVersion(version string) (string, string) {
-	revision := "unknown"
+// buildVersion is what was built: as told, or as far as the toolchain noted it.
+func buildVersion(version, revision string) (string, string) {
 	if info, ok := debug.ReadBuildInfo(); ok {
-		if version == "" {
-			version = info.Main.Version
-		}
+		version = cmp.Or(version, info.Main.Version)
 		for _, s := range info.Settings {
 			if s.Key == "vcs.revision" {
-				revision = s.Value
+				revision = cmp.Or(revision, s.Value)
 			}
 		}
 	}
-	if version == "" {
-		version = "unknown"
-	}
-	return version, revision
+	return cmp.Or(version, "unknown"), cmp.Or(revision, "unknown")
 }
 
 // row finds a name in the table; one that is not there, or of another kind, is a mistake in this package.

@@ -75,6 +75,8 @@ type Config struct {
 	Logger *slog.Logger
 	// Version is what the metric build_info says. Empty means the main module's version.
 	Version string
+	// Revision is what else it says. Empty means the commit that the toolchain noted.
+	Revision string
 }
 
 // withDefaults fills the zero fields.

@@ -52,7 +52,7 @@ func New(c Config) (*Node, error) {
 		nodeID = n.name
 	}
 	n.config.Logger = c.Logger.With("node", n.name)
-	n.metrics = metrics.New(metrics.Options{Version: c.Version, Backplane: c.Redis != "", Readings: n.readings()})
+	n.metrics = metrics.New(metrics.Options{Version: c.Version, Revision: c.Revision, Backplane: c.Redis != "", Readings: n.readings()})
 
 	options := hub.Options{
 		Limits:         c.Limits,

@@ -32,12 +32,11 @@ cluster: ## Start Redis and three nodes behind a round-robin proxy on :8080, unt
 	@exec bin/devcluster --node bin/node $(ARGS)
 
 .PHONY: build
-build: ## Build the node into bin/
-	@mkdir -p bin
-	go build -o bin/ ./cmd/node
+build: ## Build the node into bin/, static, the same bytes wherever it is built
+	@scripts/build
 
 .PHONY: setup
-setup: ## Install what the tests need: redis-server, nginx, Chromium, npm packages
+setup: ## Install what the tests need: redis-server, nginx, Prometheus, Chromium, npm packages
 	@scripts/setup
 
 .PHONY: test

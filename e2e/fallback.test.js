@@ -11,7 +11,7 @@ describe("three nodes behind an nginx that does not know of WebSockets", () => {
   let nginx;
   before(async () => {
     cluster = await Cluster.start();
-    nginx = await Nginx.start({ chat: cluster.nodes.map((node) => node.url) }, { upgrade: false });
+    nginx = await Nginx.start(cluster.nodes.map((node) => node.url), { upgrade: false });
   });
   after(async () => {
     await nginx?.close();

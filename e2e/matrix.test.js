@@ -44,18 +44,18 @@ for (const topology of topologies) {
   describe(topology.nodes === 1 ? "one node" : "three nodes behind nginx", () => {
     let chat; // the sample hub's nodes
     let more; // the test hub's nodes
-    let nginx;
-    let urls; // of the balancer, by hub
+    let balancers = []; // one for each
+    let urls; // of the balancers, by hub
     const pages = new Map(); // the clients in Chromium by kind, each a promise
     before(async () => {
       chat = await Cluster.start(topology);
       more = await Cluster.start({ ...topology, program: "testhub", redis: chat.redis || "none" });
       const of = (cluster) => cluster.nodes.map((node) => node.url);
-      if (topology.nodes > 1) nginx = await Nginx.start({ chat: of(chat), test: of(more) });
-      urls = nginx ? { chat: nginx.url, test: nginx.url } : { chat: of(chat)[0], test: of(more)[0] };
+      if (topology.nodes > 1) balancers = await Promise.all([Nginx.start(of(chat)), Nginx.start(of(more))]);
+      urls = balancers.length ? { chat: balancers[0].url, test: balancers[1].url } : { chat: of(chat)[0], test: of(more)[0] };
     });
     after(async () => {
-      await nginx?.close();
+      await Promise.all(balancers.map((nginx) => nginx.close()));
       await more.close();
       await chat.close();
     });

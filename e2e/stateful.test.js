@@ -24,7 +24,7 @@ for (const topology of topologies) {
     let url;
     before(async () => {
       cluster = await Cluster.start({ ...topology, program: "testhub" });
-      if (topology.nodes > 1) nginx = await Nginx.start({ test: cluster.nodes.map((node) => node.url) });
+      if (topology.nodes > 1) nginx = await Nginx.start(cluster.nodes.map((node) => node.url));
       url = nginx?.url ?? cluster.nodes[0].url;
     });
     after(async () => {

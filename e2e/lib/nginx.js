@@ -1,13 +1,16 @@
-// A real nginx in front of nodes: each request goes to the next of them, whoever sent it.
+// A real nginx in front of nodes, with the configuration that deploy/nginx ships: each request goes to the next of them, whoever
+// sent it.
 
 import { spawn, spawnSync } from "node:child_process";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { existsSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { fileURLToPath } from "node:url";
 import { within } from "./wait.js";
 
+const shipped = fileURLToPath(new URL("../../deploy/nginx/nginx.conf", import.meta.url));
 const places = [process.env.NGINX, ...`${process.env.PATH}:/usr/sbin`.split(":").map((folder) => path.join(folder, "nginx"))];
 
 export class Nginx {
@@ -16,8 +19,8 @@ export class Nginx {
   #exit;
   #stderr = "";
 
-  // start serves each hub by the nodes that have it: {chat: [url, …], test: [url, …]}. Without upgrade no WebSocket gets through.
-  static async start(hubs, { upgrade = true } = {}) {
+  // start serves by the nodes with these URLs. Without upgrade no WebSocket gets through.
+  static async start(nodes, { upgrade = true } = {}) {
     const binary = places.find((place) => place && existsSync(place));
     if (!binary) throw new Error("no nginx: run make setup, or set NGINX=/path/to/it");
     const nginx = new Nginx();
@@ -25,8 +28,8 @@ export class Nginx {
     const port = await freePort();
     nginx.url = `http://127.0.0.1:${port}`;
     const file = path.join(nginx.#dir, "nginx.conf");
-    await writeFile(file, config(nginx.#dir, port, hubs, upgrade));
-    const args = ["-p", nginx.#dir, "-e", "stderr", "-c", file];
+    await writeFile(file, config(await readFile(shipped, "utf8"), nginx.#dir, port, nodes, upgrade));
+    const args = ["-p", nginx.#dir, "-e", "stderr", "-c", file, "-g", "daemon off;"];
     const check = spawnSync(binary, [...args, "-t"], { encoding: "utf8" });
     if (check.status !== 0) throw new Error(`nginx refuses its configuration:\n${check.stderr}`);
 
@@ -49,42 +52,22 @@ export class Nginx {
   }
 }
 
-// config needs no root, writes nowhere but into its folder, and keeps no node away: one that has gone is tried and passed over
-// at each request anew.
-const config = (dir, port, hubs, upgrade) => `
-daemon off;
-master_process off;
-pid ${dir}/pid;
-error_log stderr crit;
-events { worker_connections 1024; }
-http {
-  access_log off;
-  client_body_temp_path ${dir}/body;
-  proxy_temp_path ${dir}/proxy;
-  fastcgi_temp_path ${dir}/fastcgi;
-  uwsgi_temp_path ${dir}/uwsgi;
-  scgi_temp_path ${dir}/scgi;
-  map $http_upgrade $connection_upgrade { default upgrade; "" ""; }
-${Object.entries(hubs).map(([name, urls]) => `  upstream ${name} {
-${urls.map((url) => `    server ${new URL(url).host} max_fails=0;`).join("\n")}
-  }`).join("\n")}
-  server {
-    listen 127.0.0.1:${port};
-    proxy_http_version 1.1;
-    proxy_set_header Host $http_host;
-${upgrade ? `    proxy_set_header Upgrade $http_upgrade;
-    proxy_set_header Connection $connection_upgrade;` : `    proxy_set_header Connection "";`}
-    proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-    proxy_set_header X-Forwarded-Proto $scheme;
-    proxy_buffering off;
-    proxy_connect_timeout 2s;
-    proxy_read_timeout 120s;
-    proxy_send_timeout 120s;
-${Object.keys(hubs).map((name) => `    location /${name} { proxy_pass http://${name}; }`).join("\n")}
-    location / { return 404; }
-  }
+// config is what is shipped, with these nodes for those of Compose, a free port on loopback, and its files in a folder of its own.
+function config(text, dir, port, nodes, upgrade) {
+  const replace = (what, by) => {
+    const replaced = text.replaceAll(what, by);
+    if (replaced === text) throw new Error(`${shipped} has nothing that matches ${what}`);
+    text = replaced;
+  };
+  const [, host, options] = text.match(/ server (node-1:8080)( [^;]*;)/);
+  replace(new RegExp(` server ${host}${options}`, "g"), nodes.map((url) => ` server ${new URL(url).host}${options}`).join("\n"));
+  replace(/^ *server node-\d:8080 [^;]*;\n/gm, "");
+  replace(/ listen 8080;/g, ` listen 127.0.0.1:${port};`);
+  replace(/ \/tmp\//g, ` ${dir}/`);
+  replace(/access_log \/dev\/stdout without_query;/g, "access_log off;");
+  if (!upgrade) replace(/^ *proxy_set_header (Upgrade|Connection) .*;\n/gm, "");
+  return text;
 }
-`;
 
 function freePort() {
   return new Promise((resolve, reject) => {

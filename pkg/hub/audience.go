@@ -74,6 +74,13 @@ func (a *audience) find(c *Connection) int {
 	return -1
 }
 
+// snapshot are the members as they are now.
+func (a *audience) snapshot() []*Connection {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Clone(a.members)
+}
+
 func (a *audience) len() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -18,11 +18,36 @@ type Call struct {
 	conn    *Connection
 	method  string
 	uploads []*upload
+	streams bool // its method has many answers
 
 	mu      sync.Mutex
 	slot    chan struct{} // the connection's slots; nil for work that needs none, and once the method has returned
 	holds   bool          // it has one of them
 	waiting int           // for clients' results
+	watcher *watcher      // what Notify has begun, and waits for the answer
+	over    bool          // it has been answered
+}
+
+// hold says whether w shall wait for the answer of c: not if it waits already, nor when the answer has been given.
+func (c *Call) hold(w *watcher) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.over || c.watcher == w {
+		return false
+	}
+	c.watcher = w
+	return true
+}
+
+// answered says that the answer, or err instead, is on its way to the client.
+func (c *Call) answered(err error) {
+	c.mu.Lock()
+	w := c.watcher
+	c.watcher, c.over = nil, true
+	c.mu.Unlock()
+	if w != nil {
+		c.conn.host.server.watching.answered(c.conn, w, err)
+	}
 }
 
 // yield gives the call's slot to others, while it waits for a client's result, until resume.

@@ -34,7 +34,11 @@ const maxCommands = 1024
 
 // standing are the channels that a node is subscribed to from the start.
 func (h *host) standing() []string {
-	return []string{h.name + channelAll, h.name + channelCommands, h.name + channelAck + h.nodeName, h.name + channelReturn + h.nodeName}
+	own := []string{h.name + channelAck + h.nodeName, h.name + channelReturn + h.nodeName}
+	if h.server.remote {
+		return own
+	}
+	return append(own, h.name+channelAll, h.name+channelCommands)
 }
 
 // publish sends an invocation to channels, encoded for every protocol that any node may have clients of in this hub.
@@ -55,11 +59,11 @@ func (h *host) publish(ctx context.Context, channels, except []string, method st
 	s.buf = buf
 	payload := protocol.AppendClusterInvocation(make([]byte, 0, len(buf)+64), inv)
 	_, err := h.server.backplane.Publish(ctx, payload, channels...)
-	return h.publishError(ctx, err)
+	return publishError(ctx, err)
 }
 
 // publishError keeps an error of the caller's own context apart from one of the backplane.
-func (h *host) publishError(ctx context.Context, err error) error {
+func publishError(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
 	}
@@ -72,6 +76,12 @@ func (h *host) publishError(ctx context.Context, err error) error {
 
 // deliver hands what came from the backplane to the hub it is for. It never blocks.
 func (s *Server) deliver(channel string, payload []byte) {
+	if isFleet(channel) {
+		if err := s.fleet.received(channel, payload); err != nil {
+			s.log.Error("a message from the backplane was dropped", "channel", channel, "error", err)
+		}
+		return
+	}
 	name, rest, ok := strings.Cut(channel, ":")
 	s.mu.RLock()
 	h := s.byName[name]
@@ -213,7 +223,7 @@ func (h *host) commandGroup(ctx context.Context, action protocol.GroupAction, co
 	// question only the ack's timeout would tell.
 	n, err := b.Subscribers(ctx, h.name+channelConnection+connectionID)
 	if err != nil {
-		return h.publishError(ctx, err)
+		return publishError(ctx, err)
 	}
 	if n == 0 {
 		return fmt.Errorf("%w: %q", ErrNoConnection, connectionID)
@@ -226,7 +236,7 @@ func (h *host) commandGroup(ctx context.Context, action protocol.GroupAction, co
 		ID: id, Server: h.nodeName, Action: action, Group: group, Connection: connectionID,
 	})
 	if _, err := b.Publish(ctx, payload, h.name+channelCommands); err != nil {
-		return h.publishError(ctx, err)
+		return publishError(ctx, err)
 	}
 	again := time.NewTicker(askAgain)
 	defer again.Stop()

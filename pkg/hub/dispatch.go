@@ -61,7 +61,7 @@ func (c *Connection) invoke(m *protocol.Message) error {
 		return nil
 	}
 	inv := &invocation{
-		call:   &Call{ctx: h.server.hard, conn: c, method: method.name},
+		call:   &Call{ctx: h.server.hard, conn: c, method: method.name, streams: method.stream != nil},
 		id:     m.InvocationID,
 		method: method,
 	}
@@ -187,6 +187,7 @@ func (inv *invocation) run() {
 	if err != nil {
 		c.replyError(inv.id, explain(unexpected(m.name), err, c.host.limits.DetailedErrors))
 	}
+	inv.call.answered(err)
 }
 
 // finished notes how an invocation ended.

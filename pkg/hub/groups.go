@@ -13,7 +13,10 @@ import (
 // compared byte by byte. A connection leaves its groups when it ends.
 type Groups struct{ host *host }
 
-var errGroupName = errors.New("hub: a group needs a name that is not empty")
+var (
+	errGroupName = errors.New("hub: a group needs a name that is not empty")
+	errUserID    = errors.New("hub: a user id must not be empty: that stands for everyone who is anonymous")
+)
 
 // Add puts a connection, on whatever node it is, into a group. When it has returned nil, what anyone sends to the group
 // reaches the connection. Adding twice is no error.

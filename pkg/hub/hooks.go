@@ -25,7 +25,8 @@ type Hooks struct {
 	FannedOut func(scope Scope, connections int)
 	// SlowClient is called when a connection is closed because its queue was full, with the bytes that were dropped.
 	SlowClient func(droppedBytes int)
-	// CommandRefused is called when a group command from another node found too many waiting for its connection; its sender gets no ack.
+	// CommandRefused is called when a group command from another node found too many waiting for its connection, or a request of another
+	// node too many on this one; its sender gets no answer.
 	CommandRefused func()
 	// Dropped is called for each message from the backplane that could not be read or acted on.
 	Dropped func()
@@ -97,7 +98,8 @@ const (
 	ScopeGroup      Scope = "group"
 	ScopeUser       Scope = "user"
 	ScopeConnection Scope = "connection"
+	ScopePresence   Scope = "presence" // those whom CallPresence.Notify tells
 )
 
 // Scopes are all scopes, in a fixed order.
-var Scopes = []Scope{ScopeAll, ScopeGroup, ScopeUser, ScopeConnection}
+var Scopes = []Scope{ScopeAll, ScopeGroup, ScopeUser, ScopeConnection, ScopePresence}

@@ -98,6 +98,28 @@ func (h *host) register(c *Connection) {
 		c.log().Warn("connected while the backplane is away: reachable from this node only until it is back", "error", err)
 	}
 	h.all.add(c)
+	h.announce(ctx, c)
+}
+
+// announce says that c is there, when all that is sent to its user reaches it. Whoever asks is told so as soon as announce has
+// returned: the client must not be able to know that it is connected, nor its hub, before all others can.
+func (h *host) announce(ctx context.Context, c *Connection) {
+	tracker := h.server.options.Presence
+	tracker.Add(c.present())
+	if c.identity.UserID == "" {
+		return // an anonymous one is never online
+	}
+	if err := tracker.Settle(ctx); err != nil {
+		c.log().Debug("connected before it is known who is online", "error", err)
+	}
+}
+
+// present is what a Tracker is told of c.
+func (c *Connection) present() Present {
+	h := c.host
+	return Present{
+		ID: c.id, User: c.identity.UserID, Hub: h.name, Node: h.server.fleet.id, Transport: c.Transport(), Since: c.since(),
+	}
 }
 
 // unregister undoes register, and takes c out of its groups.
@@ -106,6 +128,7 @@ func (h *host) unregister(c *Connection) {
 	for _, channel := range c.leaveAll() {
 		h.channels.leave(channel, c)
 	}
+	h.server.watching.remove(c)
 	if c.identity.UserID != "" {
 		h.channels.leave(h.name+channelUser+c.identity.UserID, c)
 	}

@@ -66,6 +66,13 @@ type Options struct {
 	// that lands here; the request is then handed to Forward. Nil means that stateful reconnect needs affinity.
 	Holder func(ctx context.Context, connectionID string) (node string, err error)
 
+	// Nodes are the Cluster.NodeIDs of all nodes that live: who must have answered before a question to all is answered completely.
+	// Nil means those that the backplane says have got the question.
+	Nodes func(ctx context.Context) ([]string, error)
+
+	// Presence is told who comes and goes, and knows who is online on all nodes. Nil means that nobody knows.
+	Presence Tracker
+
 	// Ready says why no new client can be taken on yet, for instance because the backplane was never reached: negotiate then answers
 	// 503, and clients try again. Nil means always ready.
 	Ready func() error

@@ -69,10 +69,11 @@ func (c *Connection) begin() bool {
 func (c *Connection) leave() {
 	c.busy.Lock()
 	defer c.busy.Unlock()
+	h := c.host
+	h.server.options.Presence.Remove(c.id)
 	if c.connected {
 		c.callDisconnected()
 	}
-	h := c.host
 	h.unregister(c)
 	call3(h.hooks.Disconnected, c.link().Kind(), c.ending.reason, time.Duration(h.server.clock()-c.opened.Load()))
 	c.log().Debug("disconnected", "reason", c.ending.reason, "error", c.ending.err)
@@ -89,6 +90,7 @@ func (c *Connection) callConnected() bool {
 	c.joining.Store(true)
 	err := contain(call, func() error { return h.onConnected(call) })
 	c.joining.Store(false)
+	call.answered(err)
 	if err == nil {
 		return true
 	}

@@ -36,6 +36,9 @@ type Server struct {
 	stopHard context.CancelFunc
 	beat     heartbeat
 	wakes    wakes
+	remote   bool // it only sends: it has no connections, and hears nothing of what is sent
+	fleet    fleet
+	watching watching
 
 	mu       sync.RWMutex
 	byPath   map[string]*host
@@ -70,12 +73,20 @@ func NewServer(o Options) *Server {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
+	if s.options.Presence == nil {
+		s.options.Presence = absent{}
+	}
 	if s.options.NodeName == "" {
 		s.options.NodeName, _ = os.Hostname()
 	}
 	s.hard, s.stopHard = context.WithCancel(context.Background())
 	s.beat.server = s
 	s.tokens = newTokens(o.Cluster)
+	s.fleet = fleet{server: s, id: randomName()}
+	if o.Cluster != nil {
+		s.fleet.id = o.Cluster.NodeID()
+	}
+	s.watching.server = s
 	if s.backplane != nil {
 		s.backplane.Attach(s.deliver, s.flush)
 	}
@@ -136,7 +147,7 @@ func (s *Server) Map(path string, hub any, options ...HubOptions) error {
 func (s *Server) subscribeStanding(h *host) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	_ = s.backplane.Subscribe(ctx, h.standing()...) // its error is that ctx has ended; the channels stay wanted
+	_ = s.backplane.Subscribe(ctx, append(h.standing(), s.fleet.standing()...)...) // its error is that ctx has ended; the channels stay wanted
 }
 
 func (s *Server) conflict(h *host) error {
@@ -315,6 +326,14 @@ func (s *Server) Hub(path string) *Context {
 	return nil
 }
 
+// Named returns the hub with a name, as it is called on the backplane; nil if none that is mapped is called so.
+func (s *Server) Named(name string) *Context {
+	if hosts := s.named(name); name != "" && len(hosts) == 1 {
+		return &Context{host: hosts[0]}
+	}
+	return nil
+}
+
 // enter counts a goroutine that Shutdown waits for; it returns false once the server is stopping.
 func (s *Server) enter() bool {
 	s.mu.RLock()
@@ -353,10 +372,11 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		err = s.cutOff(gone, ctx.Err())
 	}
 	s.stopHard()
-	for _, h := range hosts {
-		if s.backplane != nil {
+	if s.backplane != nil {
+		for _, h := range hosts {
 			s.backplane.Unsubscribe(h.standing()...)
 		}
+		s.backplane.Unsubscribe(s.fleet.standing()...)
 	}
 	return err
 }

@@ -27,6 +27,12 @@ func decodeEnvelope(kind string, b []byte) (value any, again func() []byte, err 
 	case "completion":
 		c, err := DecodeClusterCompletion(b)
 		return c, func() []byte { return AppendClusterCompletion(nil, c) }, err
+	case "request":
+		q, err := DecodeFleetRequest(b)
+		return q, func() []byte { return AppendFleetRequest(nil, q) }, err
+	case "reply":
+		p, err := DecodeFleetReply(b)
+		return p, func() []byte { return AppendFleetReply(nil, p) }, err
 	}
 	panic("no envelope is called " + kind)
 }
@@ -61,6 +67,14 @@ func (v clusterVector) envelope(t *testing.T) any {
 		var id int32
 		into(&id)
 		return id
+	case "request":
+		var q FleetRequest
+		into(&q)
+		return q
+	case "reply":
+		var p FleetReply
+		into(&p)
+		return p
 	}
 	var p vectorPayload
 	into(&p)
@@ -90,6 +104,10 @@ func TestClusterVectors(t *testing.T) {
 				written = AppendAck([]byte{0xc1}, e)
 			case ClusterCompletion:
 				written = AppendClusterCompletion([]byte{0xc1}, e)
+			case FleetRequest:
+				written = AppendFleetRequest([]byte{0xc1}, e)
+			case FleetReply:
+				written = AppendFleetReply([]byte{0xc1}, e)
 			}
 			diff(t, "written", "c1"+v.Hex, fmt.Sprintf("%x", written))
 		})
@@ -131,6 +149,7 @@ func TestClusterIgnoresMore(t *testing.T) {
 		{"completion", "93a170c4012a90", "92a170c4012a"},
 		{"invocation", "939080a178", "929080"}, // a third item alone means nothing
 		{"invocation", "959080a178a17980", "949080a178a179"},
+		{"reply", "9801a16ea000a0c29196a168a163a0a07bc0c0", "9701a16ea000a0c29195a168a163a0a07b"},
 	}
 	for _, tt := range tests {
 		got, again, err := decodeEnvelope(tt.kind, unhex(t, tt.wire))

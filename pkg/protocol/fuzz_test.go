@@ -227,7 +227,7 @@ func FuzzCluster(f *testing.F) {
 	f.Add(unhex(f, "92ddffffffff"))
 	f.Add(unhex(f, "9290dfffffffff"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		for _, kind := range []string{"invocation", "group", "ack", "completion"} {
+		for _, kind := range []string{"invocation", "group", "ack", "completion", "request", "reply"} {
 			var value any
 			var again func() []byte
 			var err error

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"net"
 	"strings"
 	"sync"
@@ -27,10 +28,14 @@ type relay struct {
 }
 
 func startRelay(ctx context.Context, url string, s *bareServer) (*relay, error) {
-	o, err := redisurl.Parse(url)
+	where, err := redisurl.Parse(url)
 	if err != nil {
 		return nil, err
 	}
+	if where.Kind != redisurl.Standalone {
+		return nil, errors.New("bare servers are joined by a single Redis server only")
+	}
+	o := &where.Options
 	ctx, cancel := context.WithCancel(ctx)
 	r := &relay{server: s, client: redis.NewClient(o), queue: make(chan string, 1024), end: cancel}
 	subscribed := *o

@@ -147,17 +147,14 @@ type readBuffer [64 << 10]byte
 var readBuffers = sync.Pool{New: func() any { return new(readBuffer) }}
 
 // run hands every frame to handle until the connection or handle ends it. The payload is handle's until it returns. batch is called
-// when all that one read brought has been handled. The error is never nil.
+// when all that has come has been handled, before more is waited for. The error is never nil.
 func (l *link) run(handle func(op byte, payload []byte) error, batch func()) error {
 	if err := l.feed(nil, handle); err != nil {
 		return err
 	}
-	batch()
+	defer batch()
 	for {
-		n, err := l.read(func(b []byte) error {
-			defer batch()
-			return l.feed(b, handle)
-		})
+		n, err := l.read(func(b []byte) error { return l.feed(b, handle) }, batch)
 		switch {
 		case err != nil:
 			return err
@@ -167,9 +164,10 @@ func (l *link) run(handle func(op byte, payload []byte) error, batch func()) err
 	}
 }
 
-// read reads once and hands on what came.
-func (l *link) read(use func([]byte) error) (n int, err error) {
+// read reads once and hands on what came. It calls idle if it must wait for that.
+func (l *link) read(use func([]byte) error, idle func()) (n int, err error) {
 	if l.raw == nil {
+		idle()
 		buf := readBuffers.Get().(*readBuffer)
 		defer readBuffers.Put(buf)
 		if n, err = l.net.Read(buf[:]); n > 0 {
@@ -183,6 +181,7 @@ func (l *link) read(use func([]byte) error) (n int, err error) {
 		defer readBuffers.Put(buf)
 		n, inner = ignoringInterrupts(func() (int, error) { return syscall.Read(int(fd), buf[:]) })
 		if inner == syscall.EAGAIN {
+			idle()
 			return false
 		}
 		if n > 0 {

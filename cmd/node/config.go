@@ -32,6 +32,8 @@ type config struct {
 	drainTimeout          time.Duration
 
 	redis, redisPrefix, nodeName string
+	redisConnections             int
+	redisSharded                 bool
 	clusterSecret                []byte
 
 	allowedOrigins         []string
@@ -86,13 +88,17 @@ func (c *config) cluster() []settings.Setting {
 	const group = "Cluster"
 	return []settings.Setting{
 		{Name: "redis", Group: group, Value: settings.StringFunc(&c.redis, "url", orEmpty(checkRedis)), File: true, Mask: redisurl.Redact, DefaultText: "none, this node is on its own",
-			Usage: "The Redis that joins the nodes: redis://user:password@host:6379, rediss:// for TLS"},
+			Usage: "The Redis that joins the nodes: " + redisurl.Forms},
 		{Name: "peer-listen", Group: group, Value: settings.StringFunc(&c.peerListen, "address", orOff(node.CheckAddress)), Default: node.DefaultPeerListen,
 			Usage: `Where other nodes forward requests to, when the connection that they belong to is here; opened only with --redis. "off" for none: clients without WebSockets then need sticky sessions`},
 		{Name: "advertise", Group: group, Value: settings.StringFunc(&c.advertise, "url", orEmpty(node.CheckAdvertise)), DefaultText: "this host's address and the peer port",
 			Usage: "The URL at which other nodes reach --peer-listen: http://HOST:PORT"},
 		{Name: "redis-prefix", Group: group, Value: settings.String(&c.redisPrefix), Default: node.DefaultRedisPrefix,
 			Usage: "Put in front of every channel and key"},
+		{Name: "redis-connections", Group: group, Value: settings.Int(&c.redisConnections, 1, node.MaxRedisConnections), Default: "1",
+			Usage: "How many connections to Redis bring messages; more than one when a core is not enough to read them all"},
+		{Name: "redis-sharded", Group: group, Value: settings.Bool(&c.redisSharded), DefaultText: "off",
+			Usage: "Spread messages over the servers of a Redis Cluster (7.0 and newer) with sharded Pub/Sub; the same on all nodes. Nodes of ASP.NET Core cannot take part then"},
 		{Name: "node-name", Group: group, Value: settings.StringFunc(&c.nodeName, "name", node.CheckName), DefaultText: "the host's name and something random",
 			Usage: "What this process is called in logs; no two at a time may share a name"},
 		{Name: "cluster-secret", Group: group, Value: settings.Bytes(&c.clusterSecret, cluster.MinSecret), Secret: true, DefaultText: "made once and kept in Redis",
@@ -187,6 +193,11 @@ func (c *config) load(args, environ []string) error {
 			problems = append(problems, c.table.Problem(name, "means nothing without --auth-jwt-secret; give one, or leave this out"))
 		}
 	}
+	if c.redisSharded {
+		if target, err := redisurl.Parse(c.redis); err != nil || target.Kind != redisurl.Cluster {
+			problems = append(problems, c.table.Problem("redis-sharded", "needs a Redis Cluster in --redis: several addresses, or ?cluster=true"))
+		}
+	}
 	if c.jwtIssuer == auth.DemoIssuer {
 		problems = append(problems, c.table.Problem("auth-jwt-issuer", "is reserved for the demo; use another"))
 	}
@@ -227,6 +238,7 @@ func (c *config) node(log *slog.Logger) node.Config {
 		Version:        version(),
 		Revision:       revision,
 	}
+	nc.RedisConnections, nc.RedisSharded = c.redisConnections, c.redisSharded
 	if c.redisPrefix == "" {
 		nc.RedisPrefix = node.NoPrefix
 	}

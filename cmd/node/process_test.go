@@ -37,8 +37,10 @@ func TestBadUsage(t *testing.T) {
 		{"issuer of the demo", []string{"--auth-jwt-issuer=hubfleet-demo", "--auth-jwt-secret=" + strings.Repeat("s", 32)}, nil, "node: --auth-jwt-issuer: is reserved for the demo; use another\n"},
 		{"unknown variable", nil, []string{"HUBFLEET_REDIS_URL=redis://h"}, "node: HUBFLEET_REDIS_URL in the environment: there is no such setting; node --help lists them all\n"},
 		{"unknown key", []string{"--config", file}, nil, "node: " + file + ":2: presence: there is no such setting; node --help lists them all\n"},
-		{"Redis Cluster", []string{"--redis=redis://u:hunter2@h:1,redis://h:2"}, nil, ""},
-		{"Sentinel", []string{"--redis=redis+sentinel://u:hunter2@h:1/m"}, nil, ""},
+		{"Redis Cluster with two schemes", []string{"--redis=redis://u:hunter2@h:1,redis://h:2"}, nil, "node: --redis: \"(unreadable Redis URL)\": the Redis URL has a scheme in the middle; several addresses share one: redis://host1:6379,host2:6379\n"},
+		{"Sentinel without a name", []string{"--redis=redis+sentinel://u:hunter2@h:1"}, nil, "node: --redis: \"redis+sentinel://xxxxx@h:1\": the Redis URL redis+sentinel://xxxxx@h:1: the name of the primary is missing; write redis+sentinel://host:26379/NAME, as in the sentinels' configuration (often mymaster)\n"},
+		{"shards of one server", []string{"--redis=redis://u:hunter2@h:1", "--redis-sharded"}, nil, "node: --redis-sharded: needs a Redis Cluster in --redis: several addresses, or ?cluster=true\n"},
+		{"too many connections", []string{"--redis-connections=65"}, nil, "node: --redis-connections: \"65\": use a whole number from 1 to 64\n"},
 		{"no URL of Redis", []string{"--redis=h:6379"}, nil, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -176,9 +178,9 @@ func TestTwoProcesses(t *testing.T) {
 // poll waits for something that another process does in its own time.
 func poll(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("not %s in time", what)
+			t.Fatalf("not %s after 20 s", what)
 		}
 	}
 }

@@ -21,24 +21,35 @@ type Recorder struct {
 
 	mu       sync.Mutex
 	messages []Message
-	inside   int // Deliver and Flush calls going on now; more than one is a fault
-	overlaps int
+	inside   int // Deliver and Flush calls going on now
+	overlaps int // with any other; a fault, unless several connections deliver
+	busy     map[string]bool
+	mixed    int // with another of the same channel; a fault always
 	unsaid   int // delivered since the last flush
 	flushes  int
 	changed  chan struct{} // closed and replaced at every change
 }
 
 // NewRecorder makes an empty recorder.
-func NewRecorder() *Recorder { return &Recorder{changed: make(chan struct{})} }
+func NewRecorder() *Recorder {
+	return &Recorder{changed: make(chan struct{}), busy: make(map[string]bool)}
+}
 
 // Deliver records one message.
 func (r *Recorder) Deliver(channel string, payload []byte) {
 	m := Message{channel, string(payload)}
 	r.enter()
+	r.mu.Lock()
+	if r.busy[channel] {
+		r.mixed++
+	}
+	r.busy[channel] = true
+	r.mu.Unlock()
 	if r.React != nil {
 		r.React(m)
 	}
 	r.leave(func() {
+		delete(r.busy, channel)
 		r.messages = append(r.messages, m)
 		r.unsaid++
 	})
@@ -127,13 +138,16 @@ func (r *Recorder) until(t testing.TB, what string, done func() bool) {
 	}
 }
 
-// check fails the test if deliveries overlapped.
-func (r *Recorder) check(t testing.TB) {
+// check fails the test if deliveries overlapped that must not.
+func (r *Recorder) check(t testing.TB, parallel bool) {
 	t.Helper()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.overlaps > 0 {
+	if r.overlaps > 0 && !parallel {
 		t.Errorf("deliver and flush overlapped %d times", r.overlaps)
+	}
+	if r.mixed > 0 {
+		t.Errorf("messages of one channel were delivered at the same time %d times", r.mixed)
 	}
 }
 

@@ -22,7 +22,7 @@ func TestRedisContract(t *testing.T) {
 		notRun(t, "redis-server is installed ("+path+"), and the same suite runs against it in pkg/backplane")
 	}
 	url := container(t)
-	backplanetest.Run(t, func(t testing.TB) backplanetest.Join {
+	backplanetest.Run(t, backplanetest.Traits{}, func(t testing.TB) backplanetest.Join {
 		prefix := redistest.Prefix(t)
 		return func(t testing.TB, deliver func(string, []byte), flush func()) backplanetest.Backplane {
 			return join(t, backplane.RedisOptions{URL: url, Prefix: prefix}, deliver, flush)

@@ -93,6 +93,25 @@ func (v boolValue) Set(text string) error {
 func (v boolValue) String() string { return strconv.FormatBool(*v.p) }
 func (v boolValue) Type() string   { return "" }
 
+// Int is a Value that takes a whole number from least to most.
+func Int(p *int, least, most int) Value { return intValue{p, least, most} }
+
+type intValue struct {
+	p           *int
+	least, most int
+}
+
+func (v intValue) Set(text string) error {
+	n, err := strconv.Atoi(text)
+	if err != nil || n < v.least || n > v.most {
+		return fmt.Errorf("use a whole number from %d to %d", v.least, v.most)
+	}
+	*v.p = n
+	return nil
+}
+func (v intValue) String() string { return strconv.Itoa(*v.p) }
+func (v intValue) Type() string   { return "number" }
+
 // Duration is a Value that takes a positive length of time such as "1m30s".
 func Duration(p *time.Duration) Value { return durationValue{p} }
 

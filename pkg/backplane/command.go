@@ -7,18 +7,27 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// command is PUBLISH or PUBSUB NUMSUB as go-redis sees it.
+// command is PUBLISH or PUBSUB NUMSUB, or what they are called with shards, as go-redis sees it.
 type command struct {
 	redis.Cmder
 	answered bool
 }
 
-func newCommand(p *part, prefix string) *command {
+func newCommand(p *part, prefix string, sharded bool) *command {
 	ctx := context.Background() // go-redis only keeps it
-	if p.call.op == opCount {
-		return &command{Cmder: redis.NewMapStringIntCmd(ctx, "pubsub", "numsub", prefix+p.channel)}
+	count, publish := "numsub", "publish"
+	if sharded {
+		count, publish = "shardnumsub", "spublish"
 	}
-	return &command{Cmder: redis.NewIntCmd(ctx, "publish", prefix+p.channel, p.call.payload)}
+	if p.call.op == opCount {
+		return &command{Cmder: redis.NewMapStringIntCmd(ctx, "pubsub", count, prefix+p.channel)}
+	}
+	return &command{Cmder: redis.NewIntCmd(ctx, publish, prefix+p.channel, p.call.payload)}
+}
+
+// misplaced says whether an error reply means that the server is not the one for this channel, or the cluster has none.
+func misplaced(err error) bool {
+	return redis.HasErrorPrefix(err, "MOVED") || redis.HasErrorPrefix(err, "CLUSTERDOWN")
 }
 
 // NoRetry tells go-redis that a lost reply does not mean a lost message: it would publish it again.

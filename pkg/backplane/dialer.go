@@ -4,9 +4,11 @@ import (
 	"context"
 	"crypto/tls"
 	"net"
+	"strings"
 	"sync/atomic"
 	"time"
 
+	"github.com/hubfleet/hubfleet/internal/redisurl"
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
@@ -17,12 +19,16 @@ import (
 // that broke is over; who owns it says so, and makes a new one.
 type dialer struct {
 	opt            redis.Options
-	name           string // the server, for logs and errors: host and port, or a socket's path
+	topology       *topology
+	name           string // for logs and errors: host and port, or a socket's path; several of them, and the primary's name
 	connectTimeout time.Duration
 }
 
-func newDialer(opt *redis.Options, o RedisOptions) *dialer {
-	d := &dialer{opt: *opt, name: opt.Addr, connectTimeout: o.ConnectTimeout}
+func newDialer(target *redisurl.Target, o RedisOptions) *dialer {
+	d := &dialer{opt: target.Options, topology: newTopology(target), name: strings.Join(target.Addrs, ","), connectTimeout: o.ConnectTimeout}
+	if target.Kind == redisurl.Sentinel {
+		d.name += "/" + target.Master
+	}
 	d.opt.Protocol = 2 // pushes of RESP 3 (maintenance, tracking) have no use here, and cost a peek per message
 	d.opt.MaxRetries = -1
 	d.opt.DialerRetries = 1
@@ -39,19 +45,32 @@ func newDialer(opt *redis.Options, o RedisOptions) *dialer {
 	return d
 }
 
-// dial opens the network connection, TLS included.
-func (d *dialer) dial(ctx context.Context) (net.Conn, error) {
-	var nd net.Dialer
-	conn, err := nd.DialContext(ctx, d.opt.Network, d.opt.Addr)
-	if err != nil || d.opt.TLSConfig == nil {
-		return conn, err
+// dial opens the network connection to the server for a slot, TLS included.
+func (d *dialer) dial(ctx context.Context, slot int) (net.Conn, spot, error) {
+	s, err := d.topology.locate(ctx, slot)
+	if err != nil {
+		return nil, s, err
 	}
-	secure := tls.Client(conn, d.opt.TLSConfig)
+	network := "tcp"
+	if d.opt.Network != "" {
+		network = d.opt.Network
+	}
+	var nd net.Dialer
+	conn, err := nd.DialContext(ctx, network, s.addr)
+	if err != nil || d.opt.TLSConfig == nil {
+		return conn, s, err
+	}
+	config := d.opt.TLSConfig
+	if config.ServerName == "" {
+		config = config.Clone()
+		config.ServerName, _, _ = net.SplitHostPort(s.addr)
+	}
+	secure := tls.Client(conn, config)
 	if err := secure.HandshakeContext(ctx); err != nil {
 		_ = conn.Close()
-		return nil, err
+		return nil, s, err
 	}
-	return secure, nil
+	return secure, s, nil
 }
 
 // client makes a redis.Client that uses conn, and only conn.

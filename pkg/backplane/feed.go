@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -24,21 +25,23 @@ type feed struct {
 	pubsub *redis.PubSub
 
 	silence  time.Duration
-	idle     func()        // called before each read
-	pings    chan struct{} // asks the writer for a PING; room for one
-	live     bool          // the handshake is over; owned by the reading goroutine
-	lastRead time.Time     // when bytes last came; owned by the reading goroutine
+	idle     func()                    // called before each read
+	pings    chan struct{}             // asks the writer for a PING; room for one
+	untie    func()                    // from the topology
+	moved    atomic.Pointer[time.Time] // until when this was surely the right server; nil while it is
+	live     bool                      // the handshake is over; owned by the reading goroutine
+	lastRead time.Time                 // when bytes last came; owned by the reading goroutine
 }
 
-// feed opens a connection for subscriptions. It has answered a PING when feed returns.
-func (d *dialer) feed(ctx context.Context, silence time.Duration, idle func()) (*feed, error) {
+// feed opens a connection for subscriptions to the server for a slot. It has answered a PING when feed returns.
+func (d *dialer) feed(ctx context.Context, slot int, silence time.Duration, idle func()) (*feed, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.connectTimeout)
 	defer cancel()
-	raw, err := d.dial(ctx)
+	raw, server, err := d.dial(ctx, slot)
 	if err != nil {
 		return nil, err
 	}
-	f := &feed{Conn: raw, silence: silence, idle: idle, pings: make(chan struct{}, 1)}
+	f := &feed{Conn: raw, silence: silence, idle: idle, pings: make(chan struct{}, 1), untie: func() {}}
 	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
 	f.client = d.client(f)
 	f.pubsub = f.client.Subscribe(ctx)
@@ -55,7 +58,22 @@ func (d *dialer) feed(ctx context.Context, silence time.Duration, idle func()) (
 	}
 	_ = raw.SetReadDeadline(time.Time{})
 	f.live, f.lastRead = true, time.Now()
+	f.untie = d.topology.tie(slot, server, func(asOf time.Time) {
+		f.moved.Store(&asOf)
+		_ = f.Conn.Close()
+	})
 	return f, nil
+}
+
+// ended says until when the link brought everything, and why it ended, if its reader ended with err.
+func (f *feed) ended(err error) (until time.Time, why error) {
+	if asOf := f.moved.Load(); asOf != nil {
+		if asOf.Before(f.lastRead) {
+			return *asOf, errMoved
+		}
+		return f.lastRead, errMoved
+	}
+	return f.lastRead, err
 }
 
 // Read waits for bytes, with a PING for each round of silence.
@@ -96,6 +114,7 @@ func (f *feed) SetReadDeadline(t time.Time) error {
 
 // close ends the connection; the reader and the writer of it fail then. It may be called more than once.
 func (f *feed) close() {
+	f.untie()
 	_ = f.Conn.Close() // first: go-redis may hold its lock in a write
 	_ = f.pubsub.Close()
 	_ = f.client.Close()

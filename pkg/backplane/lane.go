@@ -21,6 +21,8 @@ type lane struct {
 	prober  *prober
 	health  *health
 	prefix  string
+	slot    int  // whose server it publishes to
+	sharded bool // with SPUBLISH
 	timeout time.Duration
 	young   time.Duration // a connection that lived less than this does not count as a success
 	hook    func(commands int)
@@ -31,7 +33,7 @@ type lane struct {
 
 func newLane(link int, o RedisOptions, d *dialer, p *prober, h *health) *lane {
 	l := &lane{
-		link: link, dialer: d, prober: p, health: h, prefix: o.Prefix, timeout: o.ReplyTimeout, young: o.RetryMax,
+		link: link, dialer: d, prober: p, health: h, prefix: o.Prefix, slot: anySlot, timeout: o.ReplyTimeout, young: o.RetryMax,
 		hook: o.Hooks.Pipelined, queue: make(chan *part, o.Queue),
 	}
 	l.setDown(errNotYet)
@@ -96,7 +98,7 @@ func (l *lane) connect(ctx context.Context, young int) (conn *laneConn) {
 	go func() { // ends with ctx or with a connection; waited for below
 		defer close(over)
 		l.prober.connect(ctx, young, func(ctx context.Context) error {
-			c, err := l.dialer.lane(ctx)
+			c, err := l.dialer.lane(ctx, l.slot)
 			if err != nil && ctx.Err() == nil {
 				err = l.dialer.explain(err)
 				l.lost(err)
@@ -127,6 +129,8 @@ func (l *lane) serve(ctx context.Context, conn *laneConn) error {
 		select {
 		case <-conn.dead:
 			return conn.cause
+		case <-conn.moved:
+			return errMoved
 		case first := <-l.queue:
 			batch = l.gather(batch[:0], first)
 			if err := l.send(conn, clock, batch); err != nil {
@@ -177,7 +181,7 @@ func (l *lane) send(conn *laneConn, clock *time.Timer, batch []*part) error {
 	pipe := conn.client.Pipeline()
 	commands := make([]*command, len(batch))
 	for i, p := range batch {
-		commands[i] = newCommand(p, l.prefix)
+		commands[i] = newCommand(p, l.prefix, l.sharded)
 		_ = pipe.Process(context.Background(), commands[i]) // only queues it
 	}
 	conn.wrote.Store(false)
@@ -196,12 +200,17 @@ func (l *lane) settle(conn *laneConn, batch []*part, commands []*command) error 
 		if c.answered {
 			err := c.Err()
 			if err != nil { // Redis said no: surely not sent
+				if lost == nil && misplaced(err) {
+					lost = errMoved
+					explained = l.dialer.explain(lost)
+					l.lost(explained)
+				}
 				err = l.dialer.explain(err)
 			}
 			p.finish(c.value(), false, err)
 			continue
 		}
-		if lost == nil {
+		if lost == nil || lost == errMoved {
 			lost = cmdError(conn, c)
 			explained = l.dialer.explain(lost)
 			l.lost(explained)

@@ -22,6 +22,8 @@ type laneConn struct {
 	wrote  atomic.Bool   // something was handed to the network since it was last cleared
 	chunks chan []byte   // what was read; the reader waits on taken before it reuses the buffer
 	taken  chan struct{} // room for one
+	moved  chan struct{} // has one when this is not the right server any more
+	untie  func()        // from the topology
 	rest   []byte        // of the last chunk; owned by Read
 	dead   chan struct{} // closed at the end, after cause was set
 	once   sync.Once
@@ -29,15 +31,16 @@ type laneConn struct {
 	reader sync.WaitGroup
 }
 
-// lane opens a connection for publishing. It has answered a PING when lane returns.
-func (d *dialer) lane(ctx context.Context) (*laneConn, error) {
+// lane opens a connection for publishing to the server for a slot. It has answered a PING when lane returns.
+func (d *dialer) lane(ctx context.Context, slot int) (*laneConn, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.connectTimeout)
 	defer cancel()
-	raw, err := d.dial(ctx)
+	raw, server, err := d.dial(ctx, slot)
 	if err != nil {
 		return nil, err
 	}
-	c := &laneConn{Conn: raw, chunks: make(chan []byte), taken: make(chan struct{}, 1), dead: make(chan struct{})}
+	c := &laneConn{Conn: raw, chunks: make(chan []byte), taken: make(chan struct{}, 1), moved: make(chan struct{}, 1),
+		untie: func() {}, dead: make(chan struct{})}
 	c.reader.Go(c.read)
 	c.client = d.client(c)
 	stop := context.AfterFunc(ctx, func() { c.end(ctx.Err()) })
@@ -49,6 +52,13 @@ func (d *dialer) lane(ctx context.Context) (*laneConn, error) {
 		c.close()
 		return nil, err
 	}
+	// What is on its way gets its replies: it was not wrong when it was sent.
+	c.untie = d.topology.tie(slot, server, func(time.Time) {
+		select {
+		case c.moved <- struct{}{}:
+		default:
+		}
+	})
 	return c, nil
 }
 
@@ -118,6 +128,7 @@ func (c *laneConn) end(cause error) {
 
 // close ends the connection and waits for its reader.
 func (c *laneConn) close() {
+	c.untie()
 	c.end(net.ErrClosed)
 	_ = c.client.Close()
 	c.reader.Wait()

@@ -10,7 +10,7 @@ import (
 )
 
 func TestMemoryContract(t *testing.T) {
-	backplanetest.Run(t, func(testing.TB) backplanetest.Join {
+	backplanetest.Run(t, backplanetest.Traits{}, func(testing.TB) backplanetest.Join {
 		m := NewMemory()
 		return func(t testing.TB, deliver func(string, []byte), flush func()) backplanetest.Backplane {
 			n := m.Node()

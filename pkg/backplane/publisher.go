@@ -2,19 +2,14 @@ package backplane
 
 import (
 	"context"
-	"hash/maphash"
 	"time"
 )
 
-// laneSeed makes the choice of lanes differ between processes, which is fine: order is promised to one sender at a time.
-var laneSeed = maphash.MakeSeed()
-
-func (r *Redis) laneOf(channel string) *lane {
-	return r.lanes[maphash.String(laneSeed, channel)%uint64(len(r.lanes))]
-}
+func (r *Redis) laneOf(channel string) *lane { return r.lanes[share(channel, len(r.lanes))] }
 
 // Publish hands one payload to every channel named, and returns when Redis has answered for all. receivers is Redis' count
-// of subscribed connections, summed. Nothing is ever sent twice.
+// of subscribed connections, summed; -1 when it cannot be known, because a server of a cluster counts only its own (sharded
+// Pub/Sub has no such limit). Nothing is ever sent twice.
 //
 // While the link is down it fails at once with ErrUnavailable. ctx bounds the wait: if it ends before the message was sent,
 // the message is not sent (ErrUnavailable); if it ends while the reply is awaited, the error is ErrMaybeSent, and payload
@@ -26,6 +21,9 @@ func (r *Redis) Publish(ctx context.Context, payload []byte, channels ...string)
 	}
 	start := time.Now()
 	receivers, err = r.do(ctx, newCall(opPublish, payload, channels))
+	if r.scattered && err == nil {
+		receivers = -1
+	}
 	if hook := r.opt.Hooks.Published; hook != nil {
 		outcome := Sent
 		if e, ok := err.(*Error); ok {
@@ -39,8 +37,16 @@ func (r *Redis) Publish(ctx context.Context, payload []byte, channels ...string)
 }
 
 // Subscribers is how many connections are subscribed to the channel (PUBSUB NUMSUB): one for each node that wants it.
-// It counts after everything that was published to the channel before.
+// It counts after everything that was published to the channel before. On a cluster every server is asked, unless Pub/Sub is
+// sharded; none is the answer only if all have answered.
 func (r *Redis) Subscribers(ctx context.Context, channel string) (int, error) {
+	if r.scattered {
+		n, err := r.dialer.topology.subscribers(ctx, r.opt.Prefix+channel)
+		if err != nil {
+			return 0, &Error{Op: opCount, Channel: channel, Err: r.dialer.explain(err)}
+		}
+		return n, nil
+	}
 	n, err := r.do(ctx, newCall(opCount, nil, []string{channel}))
 	if e, ok := err.(*Error); ok {
 		e.Maybe = false // nothing to deliver

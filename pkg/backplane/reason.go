@@ -68,7 +68,16 @@ func (d *dialer) explainReply(reply string) string {
 		return "it is a cluster node, which has no numbered databases; remove the number at the end of the URL"
 	case strings.Contains(reply, "NOPERM"):
 		return "the user lacks a permission (it needs +publish +subscribe +unsubscribe +ping +pubsub|numsub, +select with a " +
-			"database number, and & on the channels): " + reply
+			"database number, +role with Sentinel, +cluster|slots +cluster|nodes with Redis Cluster, +spublish +ssubscribe " +
+			"+sunsubscribe +pubsub|shardnumsub with sharded Pub/Sub, and & on the channels): " + reply
+	case strings.HasPrefix(reply, "MOVED"):
+		return errMoved.Error()
+	case strings.HasPrefix(reply, "CLUSTERDOWN"):
+		return "the cluster is down: " + reply
+	case strings.Contains(reply, "cluster support disabled"):
+		return "it is no cluster; give its address alone"
+	case strings.Contains(reply, "unknown command") && strings.Contains(strings.ToLower(reply), "'s"):
+		return "it is older than version 7.0, which sharded Pub/Sub needs: " + reply
 	case strings.Contains(reply, "LOADING"):
 		return "it is loading its data"
 	}
@@ -85,7 +94,7 @@ func explainNetwork(err error) string {
 		netError net.Error
 	)
 	switch {
-	case errors.Is(err, errSilent), errors.Is(err, errNoReply), errors.Is(err, errGap), errors.Is(err, errStopped):
+	case errors.Is(err, errSilent), errors.Is(err, errNoReply), errors.Is(err, errGap), errors.Is(err, errStopped), errors.Is(err, errMoved):
 		return plain(err)
 	case errors.As(err, &badCert), errors.As(err, &unknown):
 		return "its TLS certificate is not accepted: " + err.Error()

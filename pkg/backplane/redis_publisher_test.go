@@ -51,7 +51,7 @@ func TestRedisLostReply(t *testing.T) {
 func TestRedisPartialPipeline(t *testing.T) {
 	d := &dialer{}
 	p := newCall(opPublish, nil, []string{"a", "b", "c"})
-	cmds := []*command{newCommand(&p.parts[0], ""), newCommand(&p.parts[1], ""), newCommand(&p.parts[2], "")}
+	cmds := []*command{newCommand(&p.parts[0], "", false), newCommand(&p.parts[1], "", false), newCommand(&p.parts[2], "", false)}
 	conn := &laneConn{dead: make(chan struct{}), cause: errNoReply}
 	close(conn.dead)
 	conn.wrote.Store(true)

@@ -248,7 +248,7 @@ func TestDialerDialsOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := newDialer(parsed, o)
-	f, err := d.feed(t.Context(), time.Second, func() {})
+	f, err := d.feed(t.Context(), anySlot, time.Second, func() {})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -63,7 +63,11 @@ func eventually(t testing.TB, what string, ok func() bool, state func() any) {
 }
 
 func contract(t *testing.T, options func(t testing.TB) RedisOptions) {
-	backplanetest.Run(t, func(t testing.TB) backplanetest.Join {
+	contractWith(t, backplanetest.Traits{}, options)
+}
+
+func contractWith(t *testing.T, traits backplanetest.Traits, options func(t testing.TB) RedisOptions) {
+	backplanetest.Run(t, traits, func(t testing.TB) backplanetest.Join {
 		o := options(t)
 		o.Prefix = redistest.Prefix(t)
 		return func(t testing.TB, deliver func(string, []byte), flush func()) backplanetest.Backplane {
@@ -80,6 +84,30 @@ func TestRedisContractTCP(t *testing.T) {
 func TestRedisContractSocket(t *testing.T) {
 	s := redistest.Start(t)
 	contract(t, func(testing.TB) RedisOptions { return RedisOptions{URL: "unix://" + s.Socket(), Lanes: 1} })
+}
+
+func TestRedisContractConnections(t *testing.T) {
+	s := redistest.Start(t)
+	contractWith(t, backplanetest.Traits{Parallel: true}, func(testing.TB) RedisOptions {
+		return RedisOptions{URL: s.URL(), SubscribeConnections: 4}
+	})
+}
+
+func TestRedisContractSentinel(t *testing.T) {
+	s := redistest.StartSentinels(t, 1)
+	contract(t, func(testing.TB) RedisOptions { return RedisOptions{URL: s.URL()} })
+}
+
+func TestRedisContractCluster(t *testing.T) {
+	c := redistest.StartCluster(t, 3, false)
+	t.Run("ordinary", func(t *testing.T) {
+		contractWith(t, backplanetest.Traits{Uncounted: true}, func(testing.TB) RedisOptions { return RedisOptions{URL: c.URL()} })
+	})
+	t.Run("sharded", func(t *testing.T) {
+		contractWith(t, backplanetest.Traits{Parallel: true}, func(testing.TB) RedisOptions {
+			return RedisOptions{URL: c.URL(), Sharded: true}
+		})
+	})
 }
 
 // quick stands for the pauses that would be a second or more.
@@ -216,6 +244,10 @@ func TestRedisOptions(t *testing.T) {
 		"use rediss://":                       {URL: url, TLS: &tls.Config{}},
 		"Lanes is negative":                   {URL: url, Lanes: -1},
 		"Lanes is 65; at most 64":             {URL: url, Lanes: 65},
+		"SubscribeConnections is negative":    {URL: url, SubscribeConnections: -1},
+		"SubscribeConnections is 65":          {URL: url, SubscribeConnections: 65},
+		"Sharded is for Redis Cluster":        {URL: url, Sharded: true},
+		"Prefix must not contain {":           {URL: url + "?cluster=true", Sharded: true, Prefix: "a{b}"},
 		"Queue is negative":                   {URL: url, Queue: -1},
 		"ReplyTimeout is negative":            {URL: url, ReplyTimeout: -1},
 		"RetryMax (1s) is less than RetryMin": {URL: url, RetryMin: time.Minute, RetryMax: time.Second},

@@ -16,12 +16,17 @@ const maxKept = 1 << 20
 // subscriber owns the subscription link. One goroutine makes a link, reads it to its end, and only then makes the next one,
 // so that no message of an old link can come after one of a new link; a second one writes the commands.
 type subscriber struct {
+	number  int // of its link in health
 	dialer  *dialer
 	health  *health
+	gaps    *gaps // shared with the other links
 	table   *table
+	total   func() int // channels wanted on all links
 	log     *slog.Logger
 	hooks   Hooks
 	prefix  string
+	slot    int  // whose server it subscribes at
+	sharded bool // with SSUBSCRIBE
 	silence time.Duration
 	backoff backoff
 
@@ -33,15 +38,15 @@ type subscriber struct {
 	messages int    // delivered since the last flush
 	bytes    int
 
-	mu        sync.Mutex
-	lastWhole time.Time // when the link was last known to bring everything; zero before the first time
-	missing   bool      // it is not whole now
+	mu      sync.Mutex
+	ever    bool // it was whole once
+	missing bool // it is not whole now
 }
 
-func newSubscriber(o RedisOptions, d *dialer, h *health) *subscriber {
+func newSubscriber(link int, o RedisOptions, d *dialer, h *health, g *gaps, total func() int) *subscriber {
 	return &subscriber{
-		dialer: d, health: h, table: newTable(), log: o.Logger, hooks: o.Hooks, prefix: o.Prefix, silence: o.Silence,
-		backoff: backoff{o.RetryMin, o.RetryMax}, missing: true,
+		number: link, dialer: d, health: h, gaps: g, table: newTable(), total: total, log: o.Logger, hooks: o.Hooks, prefix: o.Prefix,
+		slot: anySlot, silence: o.Silence, backoff: backoff{o.RetryMin, o.RetryMax}, missing: true,
 	}
 }
 
@@ -49,17 +54,17 @@ func (s *subscriber) attach(deliver func(string, []byte), flush func()) {
 	s.deliver, s.flush = deliver, flush
 }
 
-func (s *subscriber) subscribe(ctx context.Context, names []string) error {
-	if len(names) == 0 {
-		return nil
-	}
+// want makes channels wanted. The waiter, if there is one, must be waited for.
+func (s *subscriber) want(names []string) (*waiter, error) {
 	w, changed, err := s.table.want(names)
 	if changed {
 		s.counted()
 	}
-	if w == nil {
-		return err
-	}
+	return w, err
+}
+
+// wait waits until Redis has confirmed the channels.
+func (s *subscriber) wait(ctx context.Context, w *waiter, names []string) error {
 	select {
 	case err := <-w.done:
 		return err
@@ -81,7 +86,7 @@ func (s *subscriber) unsubscribe(names []string) {
 
 func (s *subscriber) counted() {
 	if s.hooks.Subscriptions != nil {
-		s.hooks.Subscriptions(s.table.count())
+		s.hooks.Subscriptions(s.total())
 	}
 }
 
@@ -95,19 +100,19 @@ func (s *subscriber) run(ctx context.Context) {
 		}
 		err = s.dialer.explain(err)
 		s.table.end(err)
-		s.health.down(0, err)
+		s.health.down(s.number, err)
 		if failures++; lived >= s.backoff.highest {
 			failures = 0 // it was a good link: the first attempt is made at once
 		}
 	}
 	s.table.end(errStopped)
-	s.health.down(0, errStopped)
+	s.health.down(s.number, errStopped)
 }
 
 // link makes a link, reads it to its end, and says how long it lived and why it ended.
 func (s *subscriber) link(ctx context.Context) (lived time.Duration, err error) {
 	start := time.Now()
-	f, err := s.dialer.feed(ctx, s.silence, s.idle)
+	f, err := s.dialer.feed(ctx, s.slot, s.silence, s.idle)
 	if err != nil {
 		return 0, err
 	}
@@ -124,7 +129,8 @@ func (s *subscriber) link(ctx context.Context) (lived time.Duration, err error) 
 	stopWriting()
 	writer.Wait()
 	s.idle()
-	s.broken(f.lastRead)
+	until, err := f.ended(err)
+	s.broken(until)
 	return time.Since(start), err
 }
 
@@ -155,8 +161,13 @@ func (s *subscriber) send(ctx context.Context, f *feed, cmd *change) error {
 	for i, c := range cmd.channels {
 		names[i] = s.prefix + c.name
 	}
-	if cmd.subscribe {
+	switch {
+	case cmd.subscribe && s.sharded:
+		return f.pubsub.SSubscribe(ctx, names...)
+	case cmd.subscribe:
 		return f.pubsub.Subscribe(ctx, names...)
+	case s.sharded:
+		return f.pubsub.SUnsubscribe(ctx, names...)
 	}
 	return f.pubsub.Unsubscribe(ctx, names...)
 }
@@ -178,8 +189,12 @@ func (s *subscriber) read(f *feed) error {
 		case *redis.Message:
 			s.message(event)
 		case *redis.Subscription:
-			whole, err := s.table.confirm(event.Kind == "subscribe", s.strip(event.Channel))
+			subscribed := event.Kind == "subscribe" || event.Kind == "ssubscribe"
+			whole, err := s.table.confirm(subscribed, s.strip(event.Channel))
 			if err != nil {
+				if s.sharded && !subscribed {
+					return errMoved // this is all that Redis says when a slot goes elsewhere
+				}
 				return err
 			}
 			if whole {
@@ -191,6 +206,9 @@ func (s *subscriber) read(f *feed) error {
 
 // refused handles an error reply. It gives the error back if it ends the link.
 func (s *subscriber) refused(reply error) error {
+	if misplaced(reply) {
+		return reply
+	}
 	known, whole := s.table.refuse(s.dialer.explain(reply))
 	if !known {
 		return reply
@@ -237,25 +255,27 @@ func (s *subscriber) strip(channel string) string { return channel[min(len(s.pre
 // whole notes that every standing channel is confirmed on the present link, and reports the gap if there was one.
 func (s *subscriber) whole() {
 	s.mu.Lock()
-	last, missing := s.lastWhole, s.missing
-	s.missing = false
+	mended := s.missing && s.ever
+	s.missing, s.ever = false, true
 	s.mu.Unlock()
-	if missing && !last.IsZero() {
-		gap := time.Since(last)
-		s.log.Warn("the subscription link to Redis was interrupted; messages of that time may be missing",
-			"redis", s.dialer.name, "gap", gap.Round(time.Millisecond), "channels", s.table.count())
-		if s.hooks.Gap != nil {
-			s.hooks.Gap(gap)
+	if mended {
+		if gap, over := s.gaps.end(); over {
+			s.log.Warn("the subscription link to Redis was interrupted; messages of that time may be missing",
+				"redis", s.dialer.name, "gap", gap.Round(time.Millisecond), "channels", s.total())
+			if s.hooks.Gap != nil {
+				s.hooks.Gap(gap)
+			}
 		}
 	}
-	s.health.up(0)
+	s.health.up(s.number)
 }
 
-// broken notes that the link has ended, and brought everything until lastRead if it was whole.
-func (s *subscriber) broken(lastRead time.Time) {
+// broken notes that the link has ended, and brought everything until then if it was whole.
+func (s *subscriber) broken(until time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.missing {
-		s.missing, s.lastWhole = true, lastRead
+		s.missing = true
+		s.gaps.begin(until)
 	}
 }

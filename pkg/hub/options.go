@@ -253,7 +253,7 @@ type Backplane interface {
 	// It calls flush when it has delivered all that it has at hand.
 	Attach(deliver func(channel string, payload []byte), flush func())
 	// Publish hands one payload to every channel named, and returns when the broker has answered for all of them, or
-	// failed. Receivers is the number of subscribers that the broker counted. A payload is never sent twice; an error
+	// failed. Receivers is the number of subscribers that the broker counted, or -1 if it cannot count them. A payload is never sent twice; an error
 	// with a method MaybeSent() bool that returns true means that it may have arrived. It fails at once while the broker is away.
 	Publish(ctx context.Context, payload []byte, channels ...string) (receivers int, err error)
 	// Subscribe makes channels wanted, and returns when the broker has confirmed them all. When it fails they stay

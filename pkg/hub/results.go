@@ -49,7 +49,6 @@ func (r *results) add(id string, p *pendingResult) bool {
 		return false
 	}
 	r.waiting[id] = p
-	p.conn.owe(1)
 	return true
 }
 
@@ -72,9 +71,6 @@ func (r *results) take(id string) *pendingResult {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	p := r.waiting[id]
-	if p != nil {
-		p.conn.owe(-1)
-	}
 	delete(r.waiting, id)
 	return p
 }
@@ -90,7 +86,6 @@ func (r *results) of(c *Connection) map[string]*pendingResult {
 				found = map[string]*pendingResult{}
 			}
 			found[id] = p
-			c.owe(-1)
 			delete(r.waiting, id)
 		}
 	}
@@ -175,7 +170,12 @@ func (h *host) invokeRemote(ctx context.Context, connectionID string, result any
 		return canceled(ctx) // whether the client was asked or not, its answer is not waited for
 	case err != nil:
 		return fromBackplane(err)
-	case receivers == 0:
+	case receivers < 0: // nobody counted
+		if n, err := b.Subscribers(ctx, channel); err == nil {
+			receivers = n
+		}
+	}
+	if receivers == 0 {
 		return fmt.Errorf("%w: Connection '%s' does not exist", ErrNoConnection, connectionID)
 	}
 	again := time.NewTicker(askAgain)

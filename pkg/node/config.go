@@ -11,6 +11,7 @@ import (
 	"unicode"
 
 	"github.com/hubfleet/hubfleet/pkg/auth"
+	"github.com/hubfleet/hubfleet/pkg/backplane"
 	"github.com/hubfleet/hubfleet/pkg/cluster"
 	"github.com/hubfleet/hubfleet/pkg/hub"
 	"github.com/hubfleet/hubfleet/pkg/transport"
@@ -27,6 +28,9 @@ const (
 
 // Off in place of Config.AdminListen or Config.PeerListen opens no such listener.
 const Off = "off"
+
+// MaxRedisConnections is the most that Config.RedisConnections may be.
+const MaxRedisConnections = backplane.MaxLanes
 
 // NoPrefix in place of Config.RedisPrefix means none at all, as ASP.NET Core has it unless told otherwise.
 const NoPrefix = "\x00"
@@ -52,8 +56,14 @@ type Config struct {
 	Advertise string
 
 	// Redis is the URL of the Redis that joins this node to others: redis://user:password@host:6379, rediss:// for
-	// TLS. Empty means that this process is the whole cluster.
+	// TLS; several addresses, h1:6379,h2:6379, for Redis Cluster; redis+sentinel://h1:26379,h2:26379/name for Sentinel.
+	// Empty means that this process is the whole cluster.
 	Redis string
+	// RedisConnections is how many connections bring messages, when one core cannot read them all. Zero means 1.
+	RedisConnections int
+	// RedisSharded uses the sharded Pub/Sub of Redis Cluster. It must be the same on all nodes, and keeps those of ASP.NET
+	// Core out.
+	RedisSharded bool
 	// RedisPrefix is put in front of every channel and key. Empty means DefaultRedisPrefix; NoPrefix, none.
 	RedisPrefix string
 	// NodeName names this process in logs and to clients. Empty means the host's name and something random.

@@ -11,11 +11,13 @@ export STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 ARGS ?=
 FUZZTIME ?= 20s
+SEED ?= 0
+DURATION ?= 5m
 BENCH ?= .
 
 .PHONY: help
 help: ## List the commands
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: ## Start one node on :8080 with the demo page (ARGS="--listen :8000" for flags)
@@ -52,6 +54,12 @@ lint: ## Run only the checks: format, vet, staticcheck, go.mod, import arrows
 e2e: ## Run only the tests with the official client
 	@scripts/setup
 	@scripts/e2e
+
+.PHONY: cluster-test
+cluster-test: ## Hold 2,000 clients of three nodes, which are killed and stopped, to the truth (SEED=0 DURATION=5m)
+	@scripts/setup
+	go test -count=1 -timeout 0 -v -run '^TestCluster$$' ./internal/clustertest -args \
+		-seed=$(SEED) -duration=$(DURATION) -connections=2000 -users=500 -rounds
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME (20s)

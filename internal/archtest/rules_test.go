@@ -131,6 +131,7 @@ var rules = map[string]rule{
 		why: "it turns one package's words into the other's, so that neither need know the other",
 		may: []string{"pkg/hub", "pkg/presence", "pkg/protocol", "pkg/transport"},
 	},
+	"internal/clustertest":   {why: "it runs nodes as separate programs and asks them as clients do; the rest is tests"},
 	"internal/redistest":     {why: "it starts a Redis for tests of any package, so it must depend on none"},
 	"internal/backplanetest": {why: "its suite is for every backplane, so it must depend on none"},
 	"internal/presencetest": {

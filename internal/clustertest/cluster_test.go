@@ -1,0 +1,191 @@
+package clustertest
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+var (
+	seed        = flag.Uint64("seed", 0, "of what happens; 0 takes a new one")
+	duration    = flag.Duration("duration", 0, "begin no round after this time; 0 has only the rounds that are always had")
+	connections = flag.Int("connections", 240, "`number` of clients")
+	users       = flag.Int("users", 60, "`number` of users that they share")
+	verbose     = flag.Bool("rounds", false, "say what each round was and how long it took")
+)
+
+// TestCluster is described at the top of the package.
+func TestCluster(t *testing.T) {
+	w := newWorld(t)
+	faults := []fault{calm, kill, restartRedis}
+	if *duration > 0 {
+		faults = append(faults, stop, pause, calm)
+	}
+	for n := 0; ; n++ {
+		f := []fault{calm, kill, kill, stop, pause, restartRedis}[w.rng.IntN(6)]
+		if n < len(faults) {
+			f = faults[n]
+		} else if w.model.now() > *duration {
+			w.finish()
+			return
+		}
+		w.round(f)
+		if w.model.failed() {
+			return // what follows would only confuse
+		}
+	}
+}
+
+// A world is a cluster, those who act in it, and the truth.
+type world struct {
+	t          *testing.T
+	seed       uint64
+	users      int
+	broadcasts float64 // share of steps
+	rng        *rand.Rand
+	fleet      *fleet
+	model      *model
+	actors     []*actor
+	steps      *counter
+
+	disturbed atomic.Bool // something is, or was in this round, done to the cluster
+	suspects  atomic.Pointer[string]
+}
+
+// roundSteps is how many things each actor does in a round.
+const roundSteps = 4
+
+func newWorld(t *testing.T) *world {
+	w := &world{t: t, seed: *seed, users: *users, model: newModel()}
+	for w.seed == 0 {
+		w.seed = rand.Uint64() >> 32
+	}
+	again := fmt.Sprintf("make cluster-test SEED=%d", w.seed)
+	fmt.Printf("TestCluster: seed %d\n", w.seed)
+	dir, err := os.MkdirTemp("", "clustertest")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for _, p := range w.model.problems {
+			t.Error(p)
+		}
+		if !t.Failed() {
+			_ = os.RemoveAll(dir)
+			return
+		}
+		t.Logf("the nodes' logs are in %s; again: %s", dir, again)
+	})
+	w.rng = rand.New(rand.NewPCG(w.seed, 1<<40))
+	w.broadcasts = 8.0 / float64(*connections*roundSteps) // of either kind, whatever the number of receivers
+	w.fleet = startFleet(t, 3, true, dir)
+	w.model.start = time.Now()
+	for i := range *connections {
+		w.actors = append(w.actors, newActor(w, i))
+	}
+	t.Cleanup(func() { w.all(func(a *actor) { a.disconnect() }) })
+	return w
+}
+
+// room picks one: as many members are in each, whatever the number of clients.
+func (w *world) room(rng *rand.Rand) string { return fmt.Sprintf("r%d", rng.IntN(1+len(w.actors)/10)) }
+
+// quiet says whether nothing is being done to the cluster.
+func (w *world) quiet() bool { return !w.disturbed.Load() }
+
+// atOnce is how many actors act at a time: enough to keep the nodes busy.
+const atOnce = 48
+
+// all lets every actor do something.
+func (w *world) all(do func(*actor)) {
+	slots := make(chan struct{}, atOnce)
+	var everybody sync.WaitGroup
+	for _, a := range w.actors {
+		everybody.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			do(a)
+		})
+	}
+	everybody.Wait()
+}
+
+// round lets everybody act while a fault takes its course, brings all to rest, and checks.
+func (w *world) round(f fault) {
+	start := w.model.now()
+	w.model.note("round %q", f.name)
+	for _, a := range w.actors {
+		if a.away && a.rng.IntN(2) == 0 {
+			a.away = false
+		}
+	}
+	w.all((*actor).settle)
+	w.steps = newCounter(len(w.actors) * roundSteps)
+	var course sync.WaitGroup
+	if f.run != nil {
+		w.disturbed.Store(true)
+		course.Go(func() { f.run(w) })
+	}
+	slots := make(chan struct{}, atOnce)
+	var everybody sync.WaitGroup
+	for _, a := range w.actors {
+		everybody.Go(func() {
+			for range roundSteps {
+				slots <- struct{}{}
+				a.step()
+				<-slots
+				w.steps.add()
+			}
+		})
+	}
+	everybody.Wait()
+	acted := w.model.now()
+	course.Wait()
+	w.fleet.awaitWhole()
+	w.all((*actor).settle)
+	settled := w.model.now()
+	w.disturbed.Store(false)
+	w.model.note("at rest")
+	w.model.check()
+	if *verbose {
+		w.model.mu.Lock()
+		sent, got := len(w.model.messages)-w.model.round, 0
+		for _, c := range w.model.conns {
+			got += len(c.log)
+		}
+		w.model.mu.Unlock()
+		fmt.Printf("%8s %-14s %6d sent %7d received, acting %s, settling %s, checking %s\n", seconds(start), f.name, sent, got,
+			seconds(acted-start), seconds(settled-acted), seconds(w.model.now()-settled))
+	}
+	w.model.endRound()
+}
+
+// lost judges whether a connection may have been lost: when something was done to it, or to a node on its way.
+func (w *world) lost(c *conn, why error) {
+	c.mu.Lock()
+	doomed, node, cuts := c.doomed, c.node, c.cuts
+	c.mu.Unlock()
+	if doomed != "" {
+		return
+	}
+	if struck := w.suspects.Load(); struck != nil {
+		direct := strings.HasSuffix(c.transport, "WebSockets") && cuts == 0 && node != ""
+		if !direct || strings.HasPrefix(node, *struck+"-") {
+			return
+		}
+	}
+	w.model.problem("%v was lost, and nothing was done to it: %v\n\tits node logged: %s", c, why, w.fleet.grep(c.id, 5))
+}
+
+// finish lets everybody leave, and stops the nodes.
+func (w *world) finish() {
+	w.all(func(a *actor) { a.disconnect() })
+	w.fleet.each((*node).stop)
+	w.fleet.checkLogs()
+}

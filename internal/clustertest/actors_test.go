@@ -185,7 +185,7 @@ func (a *actor) invoke(c *conn, result any, method string, args ...any) error {
 	case errors.As(err, &refused) && a.w.model.wasAway(begun, a.w.model.now()):
 	case errors.Is(err, context.DeadlineExceeded) && !c.lives():
 	default:
-		a.w.model.problem("%v: %s%q begun at %s failed: %v\n\tits node logged: %s", c, method, args, seconds(begun), err, a.w.fleet.grep(c.id, 5))
+		a.w.suspect("%v: %s%q begun at %s, ended at %s, failed: %v", c, method, args, seconds(begun), seconds(a.w.model.now()), err)
 	}
 	return err
 }

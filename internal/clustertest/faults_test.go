@@ -74,7 +74,7 @@ func runRestartRedis(w *world) {
 // strike picks the node that something is done to.
 func (w *world) strike() *node {
 	n := w.fleet.nodes[w.rng.IntN(len(w.fleet.nodes))]
-	w.suspects.Store(&n.name)
+	w.struck.Store(n)
 	return n
 }
 

@@ -1,0 +1,59 @@
+package clustertest
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// A reading is what a process has counted of its own troubles. Losses and failed calls are permitted where it has counted, and
+// nowhere else: never silence.
+type reading struct {
+	process string
+	gaps    float64 // interruptions of its subscription link
+	failed  float64 // publish calls
+	slow    float64 // clients
+}
+
+// read asks all nodes that run.
+func (f *fleet) read() map[string]reading {
+	all := map[string]reading{}
+	for _, n := range f.nodes {
+		if !n.runs() {
+			continue
+		}
+		_, text, err := n.ask("/metrics")
+		if err != nil {
+			f.t.Errorf("%s: %v", n.process(), err)
+			continue
+		}
+		r := reading{process: n.process()}
+		for line := range strings.Lines(text) {
+			name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+			v, _ := strconv.ParseFloat(value, 64)
+			switch base, labels, _ := strings.Cut(name, "{"); base {
+			case "hubfleet_backplane_gaps_total":
+				r.gaps += v
+			case "hubfleet_slow_clients_total":
+				r.slow += v
+			case "hubfleet_backplane_publishes_total":
+				if !strings.Contains(labels, `"sent"`) {
+					r.failed += v
+				}
+			}
+		}
+		all[r.process] = r
+	}
+	return all
+}
+
+// trouble says what a process has counted since.
+func (r reading) trouble(since reading) string {
+	switch {
+	case r.slow > since.slow:
+		return fmt.Sprintf("%s closed %v slow clients", r.process, r.slow-since.slow)
+	case r.gaps > since.gaps || r.failed > since.failed:
+		return fmt.Sprintf("%s counted %v gaps and %v failed publish calls", r.process, r.gaps-since.gaps, r.failed-since.failed)
+	}
+	return ""
+}

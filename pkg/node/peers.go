@@ -60,9 +60,11 @@ func (n *Node) servePeers(ctx context.Context) *http.Server {
 	return s
 }
 
-// holdSessions tells the cluster again and again which stateful connections are here, until ctx ends.
+// holdSessions tells the cluster again and again which stateful connections are here, until ctx ends. It does so at once when this
+// node has taken a new lease: Redis may have come back empty, and clients whose sockets break must be found.
 func (n *Node) holdSessions(ctx context.Context) {
 	for {
+		lease := n.cluster.LeaseChanged()
 		pause := n.holdEvery/2 + rand.N(n.holdEvery/2) // so that nodes that started together do not all do it at once
 		if err := n.cluster.Hold(ctx, n.hubs.Sessions()); err != nil {
 			pause = min(pause, holdRetry)
@@ -71,6 +73,7 @@ func (n *Node) holdSessions(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
+		case <-lease:
 		case <-time.After(pause):
 		}
 	}

@@ -89,3 +89,19 @@ func TestSessionsAreHeld(t *testing.T) {
 		return !held()
 	})
 }
+
+// TestSessionsAreHeldAgain: when Redis has come back empty, nobody waits for the next turn.
+func TestSessionsAreHeldAgain(t *testing.T) {
+	server := redistest.Start(t)
+	n := make1(t, Config{Redis: server.URL(), RedisPrefix: "x:"})
+	if err := n.Map("/room", room{}); err != nil {
+		t.Fatal(err)
+	}
+	n.holdEvery = time.Hour
+	s := run(t, n)
+	eventually(t, "ready", func() bool { status, _ := s.askAdmin(t, "/readyz"); return status == 200 })
+	token, id := negotiateStateful(t, s)
+	s.openStateful(t, token)
+	server.Restart()
+	eventually(t, "held again", func() bool { return server.Do(t, "EXISTS", "x:tok:"+id) == int64(1) })
+}

@@ -266,6 +266,7 @@ func (a *actor) leave(c *conn, room string) bool {
 func (a *actor) cut(c *conn) {
 	c.mu.Lock()
 	c.cuts++
+	c.cut = a.w.model.now()
 	if !a.stateful {
 		c.doomed = "its sockets were cut"
 	}

@@ -54,7 +54,7 @@ type world struct {
 	actors     []*actor
 	steps      *counter
 
-	disturbed atomic.Bool // something is, or was in this round, done to the cluster
+	disturbed atomic.Bool          // something is, or was in this round, done to the cluster
 	struck    atomic.Pointer[node] // that something was done to in this round
 
 	mu       sync.Mutex
@@ -207,13 +207,19 @@ func (w *world) suspect(format string, args ...any) {
 	w.suspects = append(w.suspects, fmt.Sprintf(format, args...))
 }
 
+// holdTime is how long it may take until nodes have told an empty Redis which stateful connections they have.
+const holdTime = 3 * time.Second
+
 // lost judges whether a connection may have been lost: when something was done to it, or to a node on its way.
 func (w *world) lost(c *conn, why error) {
 	c.mu.Lock()
-	doomed, node, cuts := c.doomed, c.node, c.cuts
+	doomed, node, cuts, cut := c.doomed, c.node, c.cuts, c.cut
 	c.mu.Unlock()
 	if doomed != "" {
 		return
+	}
+	if cuts > 0 && w.model.wasAway(cut-holdTime, w.model.now()) {
+		return // who has it is not known without Redis
 	}
 	if struck := w.struck.Load(); struck != nil {
 		direct := strings.HasSuffix(c.transport, "WebSockets") && cuts == 0 && node != ""

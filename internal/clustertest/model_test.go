@@ -99,6 +99,7 @@ type conn struct {
 	why    string
 	doomed string // why its loss is to be expected
 	cuts   int
+	cut    moment // the last of them
 	rooms  []*stay
 	log    []receipt
 	old    []int32        // what was received in the rounds before

@@ -14,9 +14,18 @@ func newLogger(w io.Writer, level, format string) *slog.Logger {
 	_ = l.UnmarshalText([]byte(level)) // the setting takes only what this takes
 	options := &slog.HandlerOptions{Level: l}
 	if format == formatJSON {
+		options.ReplaceAttr = readableDuration
 		return slog.New(slog.NewJSONHandler(w, options))
 	}
 	return slog.New(slog.NewTextHandler(w, options))
+}
+
+// readableDuration writes durations as they are written everywhere else, "1.5s", where JSON would have nanoseconds.
+func readableDuration(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		a.Value = slog.StringValue(a.Value.Duration().String())
+	}
+	return a
 }
 
 // redisLogger takes what the Redis client says into our log. By default it writes lines of its own to standard error, one for

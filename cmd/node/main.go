@@ -130,7 +130,7 @@ func watchSignals(log *slog.Logger, drainTimeout time.Duration, stop func()) (en
 		case s := <-signals:
 			log.Error("second signal: ending at once", "signal", s.String())
 		case <-time.After(drainTimeout):
-			log.Error("the drain timeout has passed: ending at once", "drain-timeout", drainTimeout)
+			log.Error("the drain timeout has passed: ending at once", "drain_timeout", drainTimeout)
 		}
 		os.Exit(exitFailure)
 	}()

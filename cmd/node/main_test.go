@@ -151,7 +151,7 @@ func newLogWatch(r io.Reader) *logWatch {
 // wait returns the first line that holds text, when it is there.
 func (w *logWatch) wait(t *testing.T, text string) string {
 	t.Helper()
-	timeout := time.After(30 * time.Second)
+	timeout := time.After(time.Minute)
 	for {
 		w.mu.Lock()
 		lines, more := w.lines, w.more

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
@@ -70,7 +72,7 @@ func (g *guest) call(ctx context.Context, o order) {
 			value = protocol.Raw{Data: fmt.Appendf(nil, "%q", g.current().ConnectionID())}
 		}
 	case "invoke":
-		value, err = client.Invoke[protocol.Raw](ctx, g.current(), o.Method, g.arguments(o)...)
+		value, err = g.invoke(ctx, o)
 	case "send":
 		err = g.current().Send(ctx, o.Method, g.arguments(o)...)
 	case "stop":
@@ -83,6 +85,28 @@ func (g *guest) call(ctx context.Context, o order) {
 		r.Error = text(err)
 	}
 	g.bridge.report(r)
+}
+
+// invoke returns the result as it came, unless an argument has what JSON does not: then the result has it, too.
+func (g *guest) invoke(ctx context.Context, o order) (value protocol.Raw, err error) {
+	args := g.arguments(o)
+	rich := false
+	for i, a := range o.Args {
+		if bytes.Contains(a.Value.Data, []byte(`{"$`)) {
+			rich = true
+			if args[i], err = untag(a.Value.Data); err != nil {
+				return value, err
+			}
+		}
+	}
+	if !rich {
+		return client.Invoke[protocol.Raw](ctx, g.current(), o.Method, args...)
+	}
+	result, err := client.Invoke[any](ctx, g.current(), o.Method, args...)
+	if err == nil {
+		value.Data, err = json.Marshal(tag(result))
+	}
+	return value, err
 }
 
 // current is the client of the last connect.

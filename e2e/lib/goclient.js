@@ -52,6 +52,26 @@ export class GoClients {
   }
 }
 
+// tag makes a value one that JSON can carry: {"$bytes": BASE64} stands for binary, {"$date": MILLISECONDS} for a moment.
+function tag(value) {
+  if (value instanceof Uint8Array) return { $bytes: Buffer.from(value).toString("base64") };
+  if (value instanceof Date) return { $date: value.getTime() };
+  return inside(value, tag);
+}
+
+function untag(value) {
+  if (value?.$bytes !== undefined) return new Uint8Array(Buffer.from(value.$bytes, "base64"));
+  if (value?.$date !== undefined) return new Date(value.$date);
+  return inside(value, untag);
+}
+
+// inside changes what is in a value.
+function inside(value, change) {
+  if (Array.isArray(value)) return value.map(change);
+  if (value === null || typeof value !== "object") return value;
+  return Object.fromEntries(Object.entries(value).map(([key, part]) => [key, change(part)]));
+}
+
 class GoConnection {
   #url;
   #options;
@@ -98,12 +118,12 @@ class GoConnection {
   #call(op, method, args, more) {
     const uploads = [];
     const prepared = args.map((value) => {
-      if (typeof value?.subscribe !== "function") return { value };
+      if (typeof value?.subscribe !== "function") return { value: tag(value) };
       const upload = ++this.#numbers;
       uploads.push([upload, value]);
       return { upload };
     });
-    const done = this.#ask({ op, method, args: prepared, ...more });
+    const done = this.#ask({ op, method, args: prepared, ...more }).then(untag);
     for (const [stream, subject] of uploads) {
       subject.subscribe({
         next: (item) => { this.#tell({ op: "item", stream, item }); },

@@ -31,7 +31,7 @@ func (h *TestHub) OnDisconnected(c *hub.Call, _ error) {
 	delete(h.notes, c.ConnectionID())
 	h.mu.Unlock()
 	if err := c.Clients().Group("end of "+c.ConnectionID()).Send(c, "ReceiveMessage", "TestHub", "OnDisconnected"); err != nil {
-		c.Logger().Warn("nobody was told of the end", "err", err)
+		c.Logger().Warn("nobody was told of the end", "error", err)
 	}
 }
 

@@ -98,7 +98,7 @@ func (r *running) next(t *testing.T, kind string) event {
 
 func get(t *testing.T, url string) (string, error) {
 	t.Helper()
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 5 * time.Second}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Minute}
 	resp, err := client.Get(url)
 	if err != nil {
 		return "", err

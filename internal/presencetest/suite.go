@@ -59,7 +59,10 @@ func Run(t *testing.T, cluster func(t testing.TB, grace time.Duration) Join) {
 		{"watching ends", none, watchEnds},
 		{"a node is killed", none, killed},
 	} {
-		t.Run(c.name, func(t *testing.T) { c.test(t, cluster(t, c.grace)) })
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			c.test(t, cluster(t, c.grace))
+		})
 	}
 }
 

@@ -161,7 +161,8 @@ func (s *Server) start() error {
 
 // answers says whether the server replies, be it with a demand for a password.
 func (s *Server) answers() bool {
-	conn, err := net.Dial(s.way())
+	network, addr := s.way()
+	conn, err := net.Dial(network, addr)
 	if err != nil {
 		return false
 	}

@@ -14,6 +14,7 @@ type Client struct {
 	o        Options
 	handlers registry
 	tasks    inbox[func()] // handlers and hooks to run
+	answers  answers
 	done     chan struct{}
 
 	life context.Context // ends when all shall end
@@ -81,6 +82,7 @@ func New(hubURL string, o Options) (*Client, error) {
 		return nil, err
 	}
 	c := &Client{url: u, o: o, done: make(chan struct{}), tasks: inbox[func()]{limit: o.ReceiveBuffer}}
+	c.answers.slots = make(chan struct{}, o.ParallelAnswers)
 	c.life, c.end = context.WithCancelCause(context.Background())
 	return c, nil
 }
@@ -124,7 +126,7 @@ func (c *Client) begin() error {
 }
 
 // Stop says goodbye to the server, closes the connection, and waits until everything that Start began has ended: calls
-// fail with ErrClosed, the handler that is running is waited for, and no other is started. When ctx ends first, the connection
+// fail with ErrClosed, handlers that are running are waited for, and no other is started. When ctx ends first, the connection
 // is cut, and the error wraps the context's; Done tells when the rest has ended. In a handler or a hook, which Stop waits for,
 // use "go c.Stop(ctx)". Stopping again, or a client that never started, is no error.
 func (c *Client) Stop(ctx context.Context) error {
@@ -220,6 +222,7 @@ func (c *Client) run(conn *connection) {
 	}
 	c.tasks.close(nil)
 	handlers.Wait()
+	c.answers.running.Wait()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.finish(err)

@@ -188,6 +188,68 @@ func TestClientResults(t *testing.T) {
 	})
 }
 
+// While the client thinks about an answer, messages and other questions get through; Stop waits for the thinking.
+func TestSlowAnswers(t *testing.T) {
+	over(t, hub.Options{}, func(t *testing.T, s *service, o client.Options) {
+		o.ParallelAnswers = 2
+		c, asking := dial(t, s.url, o), dial(t, s.url, o)
+		thinking, decided, heard := make(chan string, 10), make(chan string), make(chan string, 10)
+		c.On("Question", func(_ context.Context, q string) (string, error) {
+			thinking <- q
+			return <-decided, nil
+		})
+		c.On("Said", func(_, text string) { heard <- text })
+		ctx, answers := within(t), make(chan string, 3)
+		ask := func(q string) {
+			go func() {
+				text, err := client.Invoke[string](ctx, asking, "AskOf", c.ConnectionID(), q)
+				if err != nil {
+					text = err.Error()
+				}
+				answers <- text
+			}()
+		}
+		say := func(text string) {
+			t.Helper()
+			if err := asking.Send(ctx, "Say", text); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ask("a")
+		diff(t, "the first question", "a", next(t, thinking))
+		say("while it thinks")
+		diff(t, "heard", "while it thinks", next(t, heard))
+		ask("b")
+		diff(t, "the second question", "b", next(t, thinking))
+		say("while it thinks twice")
+		diff(t, "heard", "while it thinks twice", next(t, heard))
+
+		ask("c") // is one too many, and waits in line
+		decided <- "yes"
+		diff(t, "the first answer", "yes", next(t, answers))
+		diff(t, "the third question", "c", next(t, thinking))
+		say("and thinks on")
+		diff(t, "heard", "and thinks on", next(t, heard))
+		stopped := make(chan error, 1)
+		go func() { stopped <- c.Stop(ctx) }()
+		for range 2 { // whoever asked is told that the client has gone, but it thinks on
+			if text := next(t, answers); !strings.HasSuffix(text, "disconnected") {
+				t.Errorf("who asked is told %q", text)
+			}
+		}
+		select {
+		case err := <-stopped:
+			t.Errorf("Stop did not wait: %v", err)
+		default:
+		}
+		decided <- "too late"
+		decided <- "too late"
+		if err := next(t, stopped); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestOnPanics(t *testing.T) {
 	c, err := client.New("http://127.0.0.1/", client.Options{})
 	if err != nil {

@@ -20,7 +20,8 @@
 //
 // New starts nothing. Start begins what Stop, or the end of the connection, ends; Done is closed when all of it has.
 // One goroutine reads. Another runs handlers and hooks, one at a time and in the order in which their causes came, so
-// that a handler may invoke methods and wait for them. While it waits, further messages queue for it, up to
+// that a handler may invoke methods and wait for them. (A handler that the server waits for has one of its own, so that
+// nothing waits for the answer, as with the official clients.) While it waits, further messages queue for it, up to
 // Options.ReceiveBuffer bytes; then reading stops, which makes the server wait. See Options.ReceiveBuffer for what happens
 // if that goes on.
 package client

@@ -33,7 +33,11 @@ type handler struct {
 // handle is a func. Its parameters take the arguments, after a context.Context if it wants one, which ends with the connection; a
 // variadic one takes any number. It may return a result, an error, or both in this order: that is the answer, if the server waits
 // for one, and only one handler of a method may give it. An error is answered with its text; if nobody waits for it, it is
-// logged. See Options.ReceiveBuffer for handlers that take long. On panics if handle is not such a func.
+// logged.
+//
+// Handlers are called one after the other, in the order in which the server has sent what they are for. Only what the server wants an
+// answer to is handled beside that: it is begun in order, but nothing waits for it, so that a handler may take long to answer, a
+// person's decision, for instance. See Options.ReceiveBuffer for other handlers that take long, and Options.ParallelAnswers. On panics if handle is not such a func.
 func (c *Client) On(method string, handle any) (off func()) {
 	h, err := newHandler(handle)
 	if err != nil {
@@ -141,11 +145,35 @@ func (c *connection) invoked(ctx context.Context, m *protocol.Message, size int)
 	id, target, args := m.InvocationID, m.Target, append([]byte(nil), m.Arguments...)
 	done := c.pulse.busy()
 	defer done()
-	err := c.client.tasks.put(ctx, func() { c.run(id, target, args) }, size+overhead, c.o.ServerTimeout, &c.calls)
+	task := func() { c.run(id, target, args) }
+	if id != "" {
+		handle := task
+		task = func() { c.client.answers.begin(c.ctx, handle) }
+	}
+	err := c.client.tasks.put(ctx, task, size+overhead, c.o.ServerTimeout, &c.calls)
 	if errors.Is(err, ErrSlow) {
 		return fmt.Errorf("client: the handlers hold up the connection; the next one in line is %s: %w", target, err)
 	}
 	return err
+}
+
+// answers are the handlers at work whose answer the server waits for.
+type answers struct {
+	slots   chan struct{} // taken by each
+	running sync.WaitGroup
+}
+
+// begin runs a handler on a goroutine of its own. It waits while there are too many, unless ctx ends: then nobody wants the answer.
+func (a *answers) begin(ctx context.Context, handle func()) {
+	select {
+	case a.slots <- struct{}{}:
+	case <-ctx.Done():
+		return
+	}
+	a.running.Go(func() {
+		defer func() { <-a.slots }()
+		handle()
+	})
 }
 
 // run calls the handlers of a method, and answers if the server waits for that.

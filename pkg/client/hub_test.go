@@ -87,6 +87,14 @@ func (lab) Ask(c *hub.Call, question string) (string, error) {
 	return answer, nil
 }
 
+func (lab) AskOf(c *hub.Call, id, question string) (string, error) {
+	var answer string
+	if err := c.Clients().Client(id).Invoke(c, &answer, "Question", question); err != nil {
+		return "", hub.Errorf("%v", err)
+	}
+	return answer, nil
+}
+
 func (lab) Count(_ *hub.Call, n int) iter.Seq2[int, error] {
 	return func(yield func(int, error) bool) {
 		for i := range n {

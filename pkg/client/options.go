@@ -20,6 +20,7 @@ const (
 	DefaultSendBuffer       = 100_000
 	DefaultReceiveBuffer    = 1 << 20
 	DefaultMaxMessageSize   = 16 << 20
+	DefaultParallelAnswers  = 100
 )
 
 // Transport is a way to carry messages over HTTP, by the name that servers give it.
@@ -81,6 +82,9 @@ type Options struct {
 	// After ServerTimeout of waiting the stream fails with ErrSlow, and the connection with handlers that are too slow
 	// does. Default 1 MiB.
 	ReceiveBuffer int
+	// ParallelAnswers is how many invocations to which the server wants an answer may be in their handlers at the same time. When
+	// there are more, the next one waits, and all behind it. Default 100.
+	ParallelAnswers int
 	// MaxMessageSize bounds one message from the server, in bytes, framing included; a larger one ends the connection.
 	// Default 16 MiB. Negative: no bound.
 	MaxMessageSize int64
@@ -90,7 +94,8 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// Hooks are called as the client's state changes. They run where handlers run: in order with them, and none beside another.
+// Hooks are called as the client's state changes. They run where handlers run: in order with them, and none beside another, but for
+// handlers that answer the server.
 // A hook may invoke methods. It must not wait for Stop, which waits for it.
 type Hooks struct {
 	// Reconnecting is called when the connection was lost, and the client is about to connect again.
@@ -125,6 +130,7 @@ func (o *Options) complete() error {
 	fill(&o.SendBuffer, DefaultSendBuffer)
 	fill(&o.ReceiveBuffer, DefaultReceiveBuffer)
 	fill(&o.MaxMessageSize, DefaultMaxMessageSize)
+	fill(&o.ParallelAnswers, DefaultParallelAnswers)
 	return nil
 }
 
@@ -154,6 +160,8 @@ func (o *Options) check() error {
 		return errors.New("client: Options.SendBuffer must not be negative")
 	case o.ReceiveBuffer < 0:
 		return errors.New("client: Options.ReceiveBuffer must not be negative")
+	case o.ParallelAnswers < 0:
+		return errors.New("client: Options.ParallelAnswers must not be negative")
 	}
 	return nil
 }

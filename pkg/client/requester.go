@@ -54,7 +54,13 @@ func (r *requester) try(ctx context.Context, q request, renew bool) (*http.Respo
 	if err != nil {
 		return nil, err
 	}
-	req, err := http.NewRequestWithContext(ctx, q.method, q.url.String(), bytes.NewReader(q.body))
+	var body io.Reader = bytes.NewReader(q.body)
+	if q.long {
+		// A request without a body is sent once more when its connection breaks. A poll must not be: what the first one took
+		// with it would be missed, and nobody would know.
+		body = empty{}
+	}
+	req, err := http.NewRequestWithContext(ctx, q.method, q.url.String(), body)
 	if err != nil {
 		return nil, fmt.Errorf("client: %w", err)
 	}
@@ -76,6 +82,11 @@ func (r *requester) try(ctx context.Context, q request, renew bool) (*http.Respo
 	}
 	return res, nil
 }
+
+// empty is a body that http.Transport cannot know to be one, and so does not repeat.
+type empty struct{}
+
+func (empty) Read([]byte) (int, error) { return 0, io.EOF }
 
 // headers returns the headers of a request. The token is asked for when there is none yet, or to be renewed.
 func (r *requester) headers(ctx context.Context, renew bool) (http.Header, error) {

@@ -87,7 +87,7 @@ func (c *Redis) depart() {
 	pipe.Del(ctx, c.nodeKey(c.nodeID))
 	pipe.ZRem(ctx, c.nodesKey(), c.nodeID)
 	if err := exec(ctx, pipe); err != nil {
-		c.log.Debug("cluster: the node's entry stays in the directory until it expires", "err", err)
+		c.log.Debug("cluster: the node's entry stays in the directory until it expires", "error", err)
 	}
 }
 

@@ -175,6 +175,7 @@ func TestNodes(t *testing.T) {
 		t.Error(err, diff)
 	}
 	stopA()
+	server.Do(t, "DEL", "x:secret:mark") // which ends by itself
 	if keys := server.Do(t, "KEYS", "*").([]any); !slices.Equal(keys, []any{"x:secret"}) {
 		t.Errorf("left behind: %v", keys)
 	}

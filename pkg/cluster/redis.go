@@ -65,7 +65,8 @@ type State struct {
 
 // Redis is a node's share in a cluster that meets in Redis. It is safe for concurrent use.
 //
-// Three things are kept there: the secret under Prefix + "secret", without an end; used connection ids under
+// Four things are kept there: the secret under Prefix + "secret", without an end, unless it was given; a mark of the secret in use
+// under Prefix + "secret:mark", by which nodes with different ones are found; used connection ids under
 // Prefix + "tok:" + id, for a minute; and the leases of nodes, with what the directory says of them, under Prefix + "node:" + id, for
 // 5 s after their last renewal. Prefix + "nodes" lists the ids of the last.
 type Redis struct {
@@ -81,6 +82,7 @@ type Redis struct {
 	kick      chan struct{} // asks Run for an attempt now
 	directory directory
 	lease     lease
+	agreement agreement
 
 	connections func() int // may be nil
 
@@ -188,10 +190,16 @@ func (c *Redis) contact(ctx context.Context) error {
 		held = pipe.Get(ctx, c.secretKey())
 	}
 	renewed := c.lease.ask(ctx, pipe, c.leaseKeys(), c.announcement())
+	agreed := func(time.Time) {}
+	if secret, err := c.Secret(); err == nil {
+		agreed = c.agreement.ask(ctx, pipe, c.prefix+"secret:mark", mark(secret), c.lease.life)
+	}
 	sent := time.Now()
 	if err := exec(ctx, pipe); err != nil {
 		return err
 	}
+	agreed(sent)
+	c.agree()
 	if held != nil {
 		if err := c.learn(held); err != nil {
 			return err
@@ -274,7 +282,7 @@ func (c *Redis) note(err error) {
 
 	switch first := was.Err == nil && !was.Up; {
 	case err != nil && (was.Up || first):
-		c.log.Warn("cluster: Redis cannot be reached; trying again until it can", "redis", c.address, "err", err)
+		c.log.Warn("cluster: Redis cannot be reached; trying again until it can", "redis", c.address, "error", err)
 	case err == nil && !was.Up:
 		c.log.Info("cluster: in touch with Redis", "redis", c.address, "after", time.Since(was.Since).Round(time.Millisecond))
 	}

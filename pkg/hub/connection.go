@@ -42,6 +42,9 @@ type Connection struct {
 	reading   atomic.Bool  // its messages are being dispatched, so its silence is our doing
 
 	mu       sync.Mutex
+	calls    int  // invocations that have come and are not answered
+	owed     int  // results that others wait for from the client
+	full     bool // it takes no more calls
 	ended    bool
 	ending   ending
 	done     chan struct{}                      // made when somebody asks for it
@@ -129,6 +132,11 @@ var (
 func (c *Connection) end(how ending, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.endLocked(how, err)
+}
+
+// endLocked is end for who holds c.mu.
+func (c *Connection) endLocked(how ending, err error) {
 	if c.ended {
 		return
 	}
@@ -178,7 +186,11 @@ func (c *Connection) sayGoodbye() bool {
 	if c.out.finish(c.closeFrame(how)) {
 		go c.out.run()
 	}
-	if c.out.idle(c.host.limits.SendTimeout) {
+	wait := c.host.limits.SendTimeout
+	if how.reason == ClosedShutdown {
+		wait = min(wait, sayTimeout)
+	}
+	if c.out.idle(wait) {
 		return true
 	}
 	c.out.discard()

@@ -60,6 +60,13 @@ func (c *Connection) invoke(m *protocol.Message) error {
 		c.replyError(m.InvocationID, "Failed to invoke '"+m.Target+"' due to an error on the server. HubException: Method does not exist.")
 		return nil
 	}
+	if ok, text := c.beginCall(method.name); !ok {
+		if text == "" {
+			return errEnded
+		}
+		c.replyError(m.InvocationID, text)
+		return nil
+	}
 	inv := &invocation{
 		call:   &Call{ctx: h.server.hard, conn: c, method: method.name, streams: method.stream != nil},
 		id:     m.InvocationID,
@@ -73,6 +80,7 @@ func (c *Connection) invoke(m *protocol.Message) error {
 	if text != "" {
 		call3(h.hooks.Invoked, method.name, outcome, 0)
 		c.replyError(m.InvocationID, text)
+		c.endCall()
 		return nil
 	}
 	h.server.work.Add(1) // never the first: the connection itself is at work
@@ -85,6 +93,7 @@ func (c *Connection) invoke(m *protocol.Message) error {
 		inv.call.slot, inv.call.holds = c.slots, true
 		go inv.run()
 	default:
+		c.endCall()
 		h.server.leave()
 		return errEnded
 	}
@@ -167,6 +176,7 @@ func (inv *invocation) run() {
 	c, m := inv.call.conn, inv.method
 	defer c.host.server.leave()
 	defer inv.call.returned()
+	defer c.endCall()
 	c.host.running.Add(1)
 	defer c.host.running.Add(-1)
 	start := time.Now()

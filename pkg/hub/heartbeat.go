@@ -9,29 +9,21 @@ import (
 	"github.com/hubfleet/hubfleet/pkg/transport"
 )
 
-// heartbeat pings clients, finds those that are silent, and says goodbye to all when the server stops. It does so for all
-// connections of a server on one goroutine, which exists only while there are connections.
+// heartbeat pings clients and finds those that are silent. It does so for all connections of a server on one goroutine, which exists
+// only while there are connections.
 type heartbeat struct {
 	server *Server
 
-	mu       sync.Mutex
-	members  []*Connection // each knows its place
-	running  bool
-	stopping bool
-	tasks    sync.WaitGroup
-	wakeup   chan struct{} // ends the goroutine's pause early
-	pings    [maxCodecs]*transport.Frame
+	mu      sync.Mutex
+	members []*Connection // each knows its place
+	running bool
+	tasks   sync.WaitGroup
+	wakeup  chan struct{} // ends the goroutine's pause early
+	pings   [maxCodecs]*transport.Frame
 }
 
-const (
-	// tick is how often the connections are looked at, as in ASP.NET Core; more often only when a limit is shorter.
-	tick = time.Second
-	// stopTick is how often while the server stops.
-	stopTick = 20 * time.Millisecond
-	// settle is how long after it came a connection is left alone when the server stops, or its identity expires: official clients take a Close right
-	// behind the handshake's answer for a failed start, and do not come back.
-	settle = 2 * time.Second
-)
+// tick is how often the connections are looked at, as in ASP.NET Core; more often only when a limit is shorter.
+const tick = time.Second
 
 func (b *heartbeat) add(c *Connection) {
 	b.mu.Lock()
@@ -58,14 +50,6 @@ func (b *heartbeat) remove(c *Connection) {
 		b.members = nil
 		b.wake()
 	}
-}
-
-// stop makes the heartbeat say goodbye to everybody, and to who still comes.
-func (b *heartbeat) stop() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.stopping = true
-	b.wake()
 }
 
 // wake ends the pause. b.mu must be held.
@@ -100,18 +84,11 @@ func (b *heartbeat) run() {
 			b.mu.Unlock()
 			return
 		}
-		stopping := b.stopping
 		conns = append(conns[:0], b.members...)
 		b.mu.Unlock()
 		next := tick
-		if stopping {
-			next = stopTick
-		}
 		now := b.server.clock()
 		for i, c := range conns {
-			if stopping {
-				b.goodbye(c, now)
-			}
 			b.look(c, now)
 			next = min(next, c.host.limits.period())
 			conns[i] = nil
@@ -121,16 +98,6 @@ func (b *heartbeat) run() {
 		case <-pause.C:
 		case <-b.wakeup:
 		}
-	}
-}
-
-// goodbye ends a connection because the server stops, once it has settled.
-func (b *heartbeat) goodbye(c *Connection, now int64) {
-	switch opened := c.opened.Load(); {
-	case opened == 0 && now-c.accepted >= int64(settle):
-		c.link().Abort() // it does not get through its handshake
-	case opened != 0 && now-opened >= int64(settle):
-		c.end(endShutdown, nil)
 	}
 }
 

@@ -139,3 +139,22 @@ func (o *outbox) suspended() bool {
 	defer o.mu.Unlock()
 	return o.replay.paused
 }
+
+// lastNumber is the number that the last message has, of those that were written and those that wait.
+func (o *outbox) lastNumber() int64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	n := o.replay.acked + int64(len(o.replay.unacked))
+	if o.list != nil {
+		n += int64(len(o.list.frames))
+	}
+	return n
+}
+
+// acknowledgedUpTo says whether the client has all messages up to number id, and nothing waits because it has not acknowledged others.
+func (o *outbox) acknowledgedUpTo(id int64) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	r := o.replay
+	return !r.paused && r.acked >= id && (o.list == nil || r.bytes <= r.max)
+}

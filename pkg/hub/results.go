@@ -49,6 +49,7 @@ func (r *results) add(id string, p *pendingResult) bool {
 		return false
 	}
 	r.waiting[id] = p
+	p.conn.owe(1)
 	return true
 }
 
@@ -71,6 +72,9 @@ func (r *results) take(id string) *pendingResult {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	p := r.waiting[id]
+	if p != nil {
+		p.conn.owe(-1)
+	}
 	delete(r.waiting, id)
 	return p
 }
@@ -86,6 +90,7 @@ func (r *results) of(c *Connection) map[string]*pendingResult {
 				found = map[string]*pendingResult{}
 			}
 			found[id] = p
+			c.owe(-1)
 			delete(r.waiting, id)
 		}
 	}

@@ -17,7 +17,7 @@ import (
 type session struct {
 	next     int64        // the number that the next message from the client will have; the reader's
 	latest   atomic.Int64 // the highest number that was dispatched
-	answered int64        // the highest that was acknowledged; the heartbeat's
+	answered atomic.Int64 // the highest that was acknowledged
 	sockets  chan transport.Conn
 }
 
@@ -63,13 +63,12 @@ func (c *Connection) count(m *protocol.Message) (bool, error) {
 	return true, nil
 }
 
-// acknowledge tells the client what has come, if there is news. Only the heartbeat calls it, once a second.
+// acknowledge tells the client what has come, if there is news. The heartbeat calls it once a second.
 func (c *Connection) acknowledge() {
 	latest := c.session.latest.Load()
-	if latest == c.session.answered {
+	if c.session.answered.Swap(latest) == latest {
 		return
 	}
-	c.session.answered = latest
 	if c.out.pushControl(c.frame(&protocol.Message{Type: protocol.TypeAck, SequenceID: latest})) {
 		go c.out.run()
 	}

@@ -58,6 +58,8 @@ func (c *Connection) serve() {
 func (c *Connection) begin() bool {
 	c.busy.Lock()
 	defer c.busy.Unlock()
+	c.reading.Store(true) // it is not idle, whatever it has sent
+	defer c.reading.Store(false)
 	call1(c.host.hooks.Connected, c.link().Kind())
 	c.log().Debug("connected", "transport", c.Transport(), "remote", c.request.RemoteAddr)
 	c.open()

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net/http"
 	"os"
 	"reflect"
@@ -346,62 +345,3 @@ func (s *Server) enter() bool {
 }
 
 func (s *Server) leave() { s.work.Done() }
-
-// lastWait is how long Shutdown, when its time is up, gives goodbyes and calls to end, once each.
-const lastWait = 500 * time.Millisecond
-
-// Shutdown ends the server: it takes no new connections, closes those it has in such a way that clients reconnect, and waits for
-// them and for running calls. When ctx ends first, what is left is cut off within a second, and the error wraps that of ctx;
-// a call that does not heed the end of its context is left behind. The backplane must stay until Shutdown has returned.
-func (s *Server) Shutdown(ctx context.Context) error {
-	s.mu.Lock()
-	s.stopping = true
-	hosts := slices.Collect(maps.Values(s.byPath))
-	s.mu.Unlock()
-	s.beat.stop()
-	gone := make(chan struct{})
-	go func() {
-		s.work.Wait()
-		s.beat.wait()
-		close(gone)
-	}()
-	var err error
-	select {
-	case <-gone:
-	case <-ctx.Done():
-		err = s.cutOff(gone, ctx.Err())
-	}
-	s.stopHard()
-	if s.backplane != nil {
-		for _, h := range hosts {
-			s.backplane.Unsubscribe(h.standing()...)
-		}
-		s.backplane.Unsubscribe(s.fleet.standing()...)
-	}
-	return err
-}
-
-// cutOff ends what is left: with a goodbye to those who read it, and without one to the others.
-func (s *Server) cutOff(gone <-chan struct{}, cause error) error {
-	conns := s.beat.connections(nil)
-	for _, c := range conns {
-		if c.opened.Load() == 0 {
-			c.link().Abort() // it has not done its handshake, so there is nothing to say goodbye to
-			continue
-		}
-		c.end(endShutdown, nil)
-	}
-	s.stopHard()
-	select {
-	case <-gone:
-	case <-time.After(lastWait):
-		for _, c := range conns {
-			c.link().Abort()
-		}
-		select {
-		case <-gone:
-		case <-time.After(lastWait):
-		}
-	}
-	return fmt.Errorf("hub: %d connections were cut off: %w", len(conns), cause)
-}

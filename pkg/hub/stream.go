@@ -64,6 +64,7 @@ func (c *Connection) cancelStreams() {
 func (inv *invocation) runStream() {
 	c, m := inv.call.conn, inv.method
 	defer c.host.server.leave()
+	defer c.endCall()
 	c.host.running.Add(1)
 	defer c.host.running.Add(-1)
 	start := time.Now()
@@ -84,6 +85,8 @@ func (inv *invocation) runStream() {
 	}
 	inv.finished(outcomeOf(err), err, start)
 	switch {
+	case cancelled && c.hasEnded():
+		// To a client that still reads, Completion would look as if that had been all.
 	case err == nil:
 		c.reply(c.frame(&protocol.Message{Type: protocol.TypeCompletion, InvocationID: inv.id}))
 	case errors.Is(err, errNoStream):

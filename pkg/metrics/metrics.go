@@ -57,6 +57,7 @@ type Metrics struct {
 	backplane *backplaneSeries // nil without one
 	cluster   *clusterSeries   // nil without a backplane
 	peer      *peerSeries      // nil without a backplane
+	presence  *presenceSeries
 }
 
 // Bounds of the classic buckets. Scrapers that know native histograms get those instead.
@@ -97,6 +98,7 @@ func New(o Options) *Metrics {
 		droppedBytes:       counters(r, droppedBytes),
 		commandsRefused:    counters(r, commandsRefused),
 	}
+	m.presence = newPresenceSeries(r, o.Backplane)
 	if o.Backplane {
 		m.backplane = newBackplaneSeries(r)
 		m.cluster = newClusterSeries(r)

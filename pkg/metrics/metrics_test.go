@@ -18,6 +18,7 @@ import (
 	"github.com/hubfleet/hubfleet/pkg/hub"
 	"github.com/hubfleet/hubfleet/pkg/metrics"
 	"github.com/hubfleet/hubfleet/pkg/peer"
+	"github.com/hubfleet/hubfleet/pkg/presence"
 	"github.com/hubfleet/hubfleet/pkg/transport"
 )
 
@@ -259,6 +260,40 @@ func TestClusterHooks(t *testing.T) {
 	checkAll(t, m, []check{{1, "hubfleet_leases_lost_total", nil}})
 	if h := metrics.New(metrics.Options{}).Cluster(); h.LeaseLost != nil {
 		t.Error("a node without a backplane counts leases")
+	}
+}
+
+func TestPresenceHooks(t *testing.T) {
+	m := metrics.New(metrics.Options{Backplane: true})
+	checkAll(t, m, []check{
+		{0, "hubfleet_presence_transitions_total", []string{"to=offline"}},
+		{0, "hubfleet_presence_resyncs_total", []string{"cause=emptied"}},
+		{0, "hubfleet_presence_batches_total", []string{"outcome=repeated"}},
+		{0, "hubfleet_presence_announcements_total", []string{"cause=lease_lost"}},
+	})
+	h := m.Presence()
+	h.Transition(true)
+	h.Transition(false)
+	h.Resynced(presence.Gap)
+	h.Batch(5, presence.Applied, time.Millisecond)
+	h.Batch(7, presence.Repeated, time.Second)
+	h.Pending(3)
+	h.Announced(100, presence.Gone)
+	h.Swept(10)
+	checkAll(t, m, []check{
+		{1, "hubfleet_presence_transitions_total", []string{"to=online"}},
+		{1, "hubfleet_presence_transitions_total", []string{"to=offline"}},
+		{1, "hubfleet_presence_resyncs_total", []string{"cause=gap"}},
+		{1, "hubfleet_presence_batches_total", []string{"outcome=applied"}},
+		{1, "hubfleet_presence_batches_total", []string{"outcome=repeated"}},
+		{1, "hubfleet_presence_batch_duration_seconds", nil},
+		{5, "hubfleet_presence_changes_total", nil}, // the others are told again
+		{3, "hubfleet_presence_pending_changes", nil},
+		{1, "hubfleet_presence_announcements_total", []string{"cause=gone"}},
+		{10, "hubfleet_presence_swept_connections_total", nil},
+	})
+	if h := metrics.New(metrics.Options{}).Presence(); h.Batch != nil || h.Transition == nil {
+		t.Error("a node without Redis counts other things")
 	}
 }
 

@@ -76,6 +76,15 @@ const (
 
 	leasesLost = "hubfleet_leases_lost_total"
 
+	presenceTransitions   = "hubfleet_presence_transitions_total"
+	presenceResyncs       = "hubfleet_presence_resyncs_total"
+	presenceBatches       = "hubfleet_presence_batches_total"
+	presenceBatchDuration = "hubfleet_presence_batch_duration_seconds"
+	presenceChanges       = "hubfleet_presence_changes_total"
+	presencePending       = "hubfleet_presence_pending_changes"
+	presenceAnnouncements = "hubfleet_presence_announcements_total"
+	presenceSwept         = "hubfleet_presence_swept_connections_total"
+
 	forwards        = "hubfleet_forwards_total"
 	forwardsRunning = "hubfleet_forwards_running"
 	forwardDuration = "hubfleet_forward_duration_seconds"
@@ -131,6 +140,15 @@ var Names = []Name{
 	{Name: backplaneProbesLost, Kind: Counter, Help: "Probes that could not be published, or did not come back within 5 s", Backplane: true},
 
 	{Name: leasesLost, Kind: Counter, Help: "Times that this node lost its lease, so that others may have counted it as gone", Backplane: true},
+
+	{Name: presenceTransitions, Kind: Counter, Help: "Users who came online or went offline, as far as this node recorded it for all", Labels: []string{"to"}},
+	{Name: presenceResyncs, Kind: Counter, Help: "Times that watchers were told differences because transitions may have been missed: one watcher (overflow), or all, per partition", Labels: []string{"cause"}},
+	{Name: presenceBatches, Kind: Counter, Help: "Batches of connections that came, changed or left, by what became of sending them", Labels: []string{"outcome"}, Backplane: true},
+	{Name: presenceBatchDuration, Kind: Histogram, Unit: Seconds, Help: "How long Redis took to answer a batch", Backplane: true},
+	{Name: presenceChanges, Kind: Counter, Help: "Connections that came, changed or left, as told to Redis", Backplane: true},
+	{Name: presencePending, Kind: Gauge, Help: "Connections that came, changed or left and are not yet known to Redis", Backplane: true},
+	{Name: presenceAnnouncements, Kind: Counter, Help: "Times that this node told Redis of all its connections", Labels: []string{"cause"}, Backplane: true},
+	{Name: presenceSwept, Kind: Counter, Help: "Connections of nodes that had gone, removed by this one", Backplane: true},
 
 	{Name: forwards, Kind: Counter, Help: "Requests for connections of other nodes, by what became of them", Labels: []string{"outcome"}, Backplane: true},
 	{Name: forwardsRunning, Kind: Gauge, Help: "Requests for connections of other nodes that are being answered now, event streams and polls among them", Backplane: true},

@@ -27,6 +27,9 @@ func (n *Node) checks() []check {
 	if n.cluster != nil {
 		s := n.cluster.State()
 		list = append(list, check{"cluster", s.Up, s.EverUp, s.Since, s.Err})
+		if since, err := n.cluster.Disagreement(); err != nil {
+			list = append(list, check{"secret", false, true, since, err})
+		}
 	}
 	return list
 }

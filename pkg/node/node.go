@@ -145,7 +145,7 @@ func (n *Node) authenticate(r *http.Request) (hub.Identity, error) {
 		if errors.As(err, &refused) {
 			n.metrics.AuthFailed(string(refused.Reason))
 		}
-		n.config.Logger.Debug("token refused", "path", r.URL.Path, "client", r.RemoteAddr, "err", err)
+		n.config.Logger.Debug("token refused", "path", r.URL.Path, "client", r.RemoteAddr, "error", err)
 		return hub.Identity{}, err
 	}
 	return hub.Identity{UserID: id.UserID, Claims: id.Claims, Expires: id.Expires.Add(n.auth.Leeway())}, nil

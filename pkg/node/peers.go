@@ -68,7 +68,7 @@ func (n *Node) holdSessions(ctx context.Context) {
 		pause := n.holdEvery/2 + rand.N(n.holdEvery/2) // so that nodes that started together do not all do it at once
 		if err := n.cluster.Hold(ctx, n.hubs.Sessions()); err != nil {
 			pause = min(pause, holdRetry)
-			n.config.Logger.Debug("stateful connections cannot be found from other nodes for the moment", "err", err)
+			n.config.Logger.Debug("stateful connections cannot be found from other nodes for the moment", "error", err)
 		}
 		select {
 		case <-ctx.Done():

@@ -341,3 +341,17 @@ func TestAdvertise(t *testing.T) {
 		t.Errorf("a poll at a node that does not forward: %d", status)
 	}
 }
+
+// TestDifferentSecrets: a node whose secret is not that of the others says so, and what to do.
+func TestDifferentSecrets(t *testing.T) {
+	_, a, _, _ := fleet(t)
+	b := start(t, Config{Redis: a.config.Redis, RedisPrefix: "x:", ClusterSecret: []byte(strings.Repeat("another secret ", 3))})
+	var body string
+	eventually(t, "at odds", func() bool { _, body = b.askAdmin(t, "/readyz"); return strings.Contains(body, "secret") })
+	if !strings.HasPrefix(body, "degraded\nsecret: degraded since ") || !strings.Contains(body, "get 404: start all nodes with the same --cluster-secret") {
+		t.Errorf("readyz: %s", body)
+	}
+	if _, body := a.askAdmin(t, "/readyz"); body != "ok\n" {
+		t.Errorf("readyz of the others: %s", body)
+	}
+}

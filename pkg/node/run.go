@@ -56,7 +56,7 @@ func (n *Node) Run(ctx context.Context) error {
 	case <-ctx.Done():
 		n.config.Logger.Info("stopping", "within", n.config.DrainTimeout)
 	case err = <-failed:
-		n.config.Logger.Error("stopping, because a part has failed", "err", err)
+		n.config.Logger.Error("stopping, because a part has failed", "error", err)
 	}
 	err = errors.Join(err, n.drain(servers.clients))
 	stopBackground()
@@ -144,7 +144,7 @@ func (n *Node) drain(clients *http.Server) error {
 	}
 	requests.Wait()
 	if err != nil {
-		n.config.Logger.Error("the time to stop was too short", "err", err)
+		n.config.Logger.Error("the time to stop was too short", "error", err)
 		return fmt.Errorf("node: stopping: %w", err)
 	}
 	n.config.Logger.Info("drained", "after", time.Since(began).Round(time.Millisecond))

@@ -64,10 +64,10 @@ func (p *Peer) fail(outcome Outcome, node string, err error, began time.Time) {
 	p.hooks.forwarded(outcome, time.Since(began))
 	switch outcome {
 	case NoOwner, Abandoned: // nodes and clients come and go
-		p.log.Debug("a request was not forwarded", "owner", node, "outcome", string(outcome), "err", err)
+		p.log.Debug("a request was not forwarded", "owner", node, "outcome", string(outcome), "error", err)
 	default:
 		if more, ok := p.complaints.allow(time.Now()); ok {
-			p.log.Warn("a request was not forwarded", "owner", node, "outcome", string(outcome), "err", err, "more", more)
+			p.log.Warn("a request was not forwarded", "owner", node, "outcome", string(outcome), "error", err, "more", more)
 		}
 	}
 }
@@ -137,7 +137,7 @@ func (f *forwarding) failed(_ http.ResponseWriter, r *http.Request, err error) {
 	outcome := Unreachable
 	switch {
 	case f.answered:
-		f.peer.log.Debug("a forwarded response was cut short", "owner", f.node, "err", err)
+		f.peer.log.Debug("a forwarded response was cut short", "owner", f.node, "error", err)
 		return
 	case errors.Is(err, errRejected):
 		outcome = Rejected

@@ -121,7 +121,7 @@ var errNowhere = errors.New("nobody is there")
 func nowhere(context.Context, string) (string, error) { return "", errNowhere }
 
 // httpClient keeps no connections, which would be taken for leaks.
-var httpClient = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 20 * time.Second}
+var httpClient = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Minute}
 
 // ask sends a request, and returns the answer with its body read.
 func ask(t *testing.T, r *http.Request) (*http.Response, string) {
@@ -153,8 +153,8 @@ func wait[T any](t *testing.T, c <-chan T, what string) T {
 	select {
 	case v := <-c:
 		return v
-	case <-time.After(10 * time.Second):
-		t.Fatalf("no %s after 10 s", what)
+	case <-time.After(time.Minute):
+		t.Fatalf("no %s in time", what)
 		panic("unreachable")
 	}
 }

@@ -116,7 +116,7 @@ func TestWebSocketEagerClient(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(time.Minute))
 	handshake := "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
 	frame := "\x81\x82\x00\x00\x00\x00hi" // text, masked with zeros
 	if _, err := io.WriteString(conn, handshake+frame); err != nil {

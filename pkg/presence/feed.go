@@ -110,6 +110,32 @@ func (f *feed) tell(changes []Change, resync bool) {
 	}
 }
 
+// replace makes these users those who are online, among those who belong, and queues the differences.
+func (f *feed) replace(users map[string]struct{}, belongs func(user string) bool, resync bool) {
+	f.mu.Lock()
+	var changes []Change
+	for user := range f.online {
+		if _, online := users[user]; !online && belongs(user) {
+			changes = append(changes, Change{user, false})
+		}
+	}
+	for user := range users {
+		if _, online := f.online[user]; !online {
+			changes = append(changes, Change{user, true})
+		}
+	}
+	f.mu.Unlock()
+	slices.SortFunc(changes, func(a, b Change) int { return cmp.Compare(a.User, b.User) })
+	f.tell(changes, resync)
+}
+
+// forget empties the feed. Nobody may be watching.
+func (f *feed) forget() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.online = nil
+}
+
 // wakeAll makes all watchers look. f.mu must be held.
 func (f *feed) wakeAll() {
 	for w := range f.watchers {

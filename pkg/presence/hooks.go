@@ -53,6 +53,30 @@ type Hooks struct {
 	Resynced func(cause Cause)
 }
 
+func (h *Hooks) batch(changes int, outcome Outcome, took time.Duration) {
+	if h.Batch != nil {
+		h.Batch(changes, outcome, took)
+	}
+}
+
+func (h *Hooks) pending(changes int) {
+	if h.Pending != nil {
+		h.Pending(changes)
+	}
+}
+
+func (h *Hooks) announced(connections int, cause Cause) {
+	if h.Announced != nil {
+		h.Announced(connections, cause)
+	}
+}
+
+func (h *Hooks) swept(connections int) {
+	if h.Swept != nil && connections > 0 {
+		h.Swept(connections)
+	}
+}
+
 func (h *Hooks) transitions(online, offline int) {
 	if h.Transition == nil {
 		return

@@ -73,6 +73,12 @@ func (e *Endpoint) forward(w http.ResponseWriter, r *http.Request) (handled bool
 	if requestedKind(r) != WebSockets {
 		return token.Node != e.Tokens.Node() && e.Forward(w, r, token.Node)
 	}
+	// A young token is most likely on its first use: the claim will tell, and spares the question.
+	return time.Since(token.Issued) > tokenLife/2 && e.forwardToHolder(w, r, token)
+}
+
+// forwardToHolder hands another WebSocket of a stateful connection to the node that has it, if that is another one.
+func (e *Endpoint) forwardToHolder(w http.ResponseWriter, r *http.Request, token Token) (handled bool) {
 	node := e.holder(r.Context(), token)
 	if node == "" || node == e.Tokens.Node() {
 		return false
@@ -85,7 +91,7 @@ func (e *Endpoint) forward(w http.ResponseWriter, r *http.Request) (handled bool
 
 // holder finds the node to which another WebSocket of a connection belongs; it is empty for one that is here, or is nowhere yet.
 func (e *Endpoint) holder(ctx context.Context, token Token) (node string) {
-	if e.Resume == nil || e.Holder == nil || !token.Stateful {
+	if e.Resume == nil || e.Holder == nil || e.Forward == nil || !token.Stateful {
 		return ""
 	}
 	if _, here := e.claims.find(token.key); here {
@@ -148,6 +154,8 @@ func (e *Endpoint) serveWebSocket(w http.ResponseWriter, r *http.Request, identi
 		e.refused(ResultBadRequest)
 		reply(w, http.StatusBadRequest, textPlain, textNoChange)
 		return
+	case (reason == RefusedUsed || reason == RefusedStale) && e.forwardToHolder(w, r, token):
+		return // it was used before, on another node
 	case reason == ResultUnavailable && e.Forward != nil && e.Forward(w, r, token.Node):
 		return // only the node that minted the token can say whether it was used, and may let it in
 	case reason != "":

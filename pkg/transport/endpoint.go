@@ -49,7 +49,8 @@ type Endpoint struct {
 	// prove for longer who the user is. Nil means that nobody wants to know.
 	Renew func(id string, identity any)
 	// Forward hands a request over Server-Sent Events or long polling to the node that minted its token, on which its connection
-	// lives; it is called only for nodes other than this one, before CORS, origin and Authenticate, which are that node's business.
+	// lives; it is called only for nodes other than this one, before CORS, origin and Authenticate, which are that node's business
+	// (behind them only for a WebSocket with so young a token that it is first tried as a new one).
 	// While Claim fails, it gets new WebSockets with the tokens of other nodes as well, which only those may let in.
 	// It returns false if it has not answered; the request is then refused like one with an unknown token, as it is when Forward is nil.
 	Forward func(w http.ResponseWriter, r *http.Request, node string) (handled bool)

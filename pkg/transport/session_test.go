@@ -125,6 +125,55 @@ func TestForward(t *testing.T) {
 	}
 }
 
+// Who has a stateful connection is asked only when its token was used before, or is too old to be used for the first time.
+func TestHolderIsAskedWhenNeeded(t *testing.T) {
+	for name, test := range map[string]struct {
+		age         time.Duration
+		first       bool // by the cluster's word
+		holder      string
+		unforwarded bool
+		want        int
+		calls       string
+	}{
+		"a first use":                    {0, true, "", false, 101, "claim "},
+		"used, elsewhere":                {0, false, "there", false, 299, "claim holder forward "},
+		"used, and its node has gone":    {0, false, "there", true, 404, "claim holder forward "},
+		"used, nobody knows where":       {0, false, "", false, 409, "claim holder "},
+		"old, elsewhere":                 {time.Minute, false, "there", false, 299, "holder forward "},
+		"old, and its node has gone":     {time.Minute, false, "there", true, 404, "holder forward "},
+		"neither young nor old":          {10 * time.Second, true, "", false, 101, "holder claim "},
+		"old, by nobody's knowledge":     {time.Minute, false, "", false, 404, "holder holder "},
+		"from a clock that is far ahead": {-time.Minute, false, "", false, 404, "holder "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var calls string
+			s := newSite(t, func(e *Endpoint) {
+				e.Claim = func(context.Context, string) (bool, error) { calls += "claim "; return test.first, nil }
+				e.Resume = func(string) (func(Conn), any, bool) { return nil, nil, false }
+				e.Holder = func(context.Context, string) (string, error) { calls += "holder "; return test.holder, nil }
+				e.Forward = func(w http.ResponseWriter, _ *http.Request, node string) bool {
+					calls += "forward "
+					if node != "there" || test.unforwarded {
+						return false
+					}
+					w.WriteHeader(299)
+					return true
+				}
+			})
+			token, err := s.Tokens.mint("/chat", newConnectionKey(), flagStateful, time.Now().Add(-test.age))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, _ := s.ask(t, "GET", "/chat?id="+token, upgradeHeaders); got.Status != test.want {
+				t.Errorf("%+v, want %d", got, test.want)
+			}
+			if calls != test.calls {
+				t.Errorf("calls: %s, want %s", calls, test.calls)
+			}
+		})
+	}
+}
+
 // The first use of a token is claimed in the cluster, whichever request it is, and only once.
 func TestSessionClaims(t *testing.T) {
 	away := errors.New("redis is away")

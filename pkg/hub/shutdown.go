@@ -1,0 +1,81 @@
+package hub
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+)
+
+const (
+	// lastWait is how long Shutdown, when its time is up, gives goodbyes and calls to end, once each.
+	lastWait = 500 * time.Millisecond
+	// sayTimeout bounds the goodbye to one client when the server stops; the send timeout may do so sooner.
+	sayTimeout = 5 * time.Second
+)
+
+// Drain sends the clients away, spread over the window in random order, so that they do not all come back at the same moment
+// somewhere else: each is told to reconnect when what it has called has ended, or after 5 s. It goes on taking new ones, and sends them
+// away in their turn. It returns when none is left, or with the error of ctx. Shutdown ends the server afterwards.
+func (s *Server) Drain(ctx context.Context, window time.Duration) error {
+	return newDrain(s, window, handshakePatience).run(ctx)
+}
+
+// Shutdown ends the server: it takes no new connections, sends away those it has, all at once, in such a way that clients reconnect, and
+// waits for them and for running calls. When ctx ends first, what is left is cut off within a second, and the error wraps that of
+// ctx; a call that does not heed the end of its context is left behind. The backplane must stay until Shutdown has returned.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	s.stopping = true
+	hosts := slices.Collect(maps.Values(s.byPath))
+	s.mu.Unlock()
+	gone := make(chan struct{})
+	go func() {
+		s.work.Wait()
+		s.beat.wait()
+		close(gone)
+	}()
+	d := newDrain(s, 0, settle)
+	d.gone = gone
+	_ = d.run(ctx) // its error is that of ctx, which is asked below
+	var err error
+	select {
+	case <-gone:
+	case <-ctx.Done():
+		err = s.cutOff(gone, ctx.Err())
+	}
+	s.stopHard()
+	if s.backplane != nil {
+		for _, h := range hosts {
+			s.backplane.Unsubscribe(h.standing()...)
+		}
+		s.backplane.Unsubscribe(s.fleet.standing()...)
+	}
+	return err
+}
+
+// cutOff ends what is left: with a goodbye to those who read it, and without one to the others.
+func (s *Server) cutOff(gone <-chan struct{}, cause error) error {
+	conns := s.beat.connections(nil)
+	for _, c := range conns {
+		if c.opened.Load() == 0 {
+			c.link().Abort() // it has not done its handshake, so there is nothing to say goodbye to
+			continue
+		}
+		c.end(endShutdown, nil)
+	}
+	s.stopHard()
+	select {
+	case <-gone:
+	case <-time.After(lastWait):
+		for _, c := range conns {
+			c.link().Abort()
+		}
+		select {
+		case <-gone:
+		case <-time.After(lastWait):
+		}
+	}
+	return fmt.Errorf("hub: %d connections were cut off: %w", len(conns), cause)
+}

@@ -129,7 +129,7 @@ var rules = map[string]rule{
 	"internal/hubgen":   {why: "it reads the source of hubs; what it knows of ours it knows by name, so that it works for any version"},
 	"internal/hubpresence": {
 		why: "it turns one package's words into the other's, so that neither need know the other",
-		may: []string{"pkg/hub", "pkg/presence", "pkg/protocol", "pkg/transport"},
+		may: []string{"pkg/hub", "pkg/presence", "pkg/protocol", "pkg/transport", "internal/redisurl"},
 	},
 	"internal/clustertest":   {why: "it runs nodes as separate programs and asks them as clients do; the rest is tests"},
 	"internal/redistest":     {why: "it starts a Redis for tests of any package, so it must depend on none"},

@@ -220,7 +220,7 @@ func (r *Redis) note(err error) {
 	r.mu.Unlock()
 	switch first := was.Err == nil && !was.Up; {
 	case err != nil && (was.Up || first):
-		r.log.Warn("presence: Redis cannot be reached; trying again until it can", "redis", r.name, "err", err)
+		r.log.Warn("presence: Redis cannot be reached; trying again until it can", "redis", r.name, "error", err)
 	case err == nil && !was.Up:
 		r.log.Info("presence: in touch with Redis", "redis", r.name, "after", time.Since(was.Since).Round(time.Millisecond))
 	}

@@ -168,7 +168,7 @@ func (r *Redis) depart() {
 	for len(jobs) > 0 {
 		var err error
 		if jobs, err = r.sweepSome(ctx, jobs); err != nil {
-			r.log.Debug("presence: this node's connections stay known until its lease ends", "err", err)
+			r.log.Debug("presence: this node's connections stay known until its lease ends", "error", err)
 			return
 		}
 	}

@@ -6,7 +6,8 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-	"unicode"
+
+	"github.com/hubfleet/hubfleet/internal/jsonfields"
 )
 
 // field is a field of a struct as it stands in an object.
@@ -21,58 +22,25 @@ type field struct {
 }
 
 // embedded is a struct whose fields stand among those of another.
-type embedded struct {
-	typ      types.Type
-	index    []int
-	optional bool // it is behind a pointer, which may be nil
-	twice    bool // it is embedded more than once at its depth, so that its fields hide each other
-}
+type embedded = jsonfields.Struct[types.Type]
 
-// structFields returns the fields that encoding/json writes, in its order: those of embedded structs stand among the
-// others, where the shallower hide the deeper, and a name twice at one depth goes to the one that is tagged or to none.
+// structFields returns the fields that encoding/json writes, in its order.
 func structFields(t types.Type) []field {
-	var fields []field
-	seen, taken := map[string]bool{}, map[string]bool{}
-	for level := []embedded{{typ: t}}; len(level) > 0; {
-		var next []embedded
-		var here []field
-		for _, e := range level {
-			if key := types.TypeString(e.typ, nil); seen[key] {
-				continue
-			} else {
-				seen[key] = true
-			}
-			own, deeper := e.fields()
-			here = append(here, own...)
-			if e.twice {
-				here = append(here, own...)
-			}
-			for _, d := range deeper {
-				at := slices.IndexFunc(next, func(n embedded) bool { return types.Identical(n.typ, d.typ) })
-				if at >= 0 {
-					next[at].twice = true
-				} else {
-					next = append(next, d)
-				}
-			}
-		}
-		fields = append(fields, dominant(here, taken)...)
-		level = next
-	}
-	slices.SortFunc(fields, func(a, b field) int { return slices.Compare(a.index, b.index) })
-	return fields
+	return jsonfields.Of(t, types.Identical, fieldsOf, func(f field) jsonfields.Place {
+		return jsonfields.Place{Name: f.name, Tagged: f.tagged, Index: f.index}
+	})
 }
 
-// fields are the struct's own fields, and the structs that are embedded in it.
-func (e embedded) fields() (own []field, deeper []embedded) {
-	body := e.typ.Underlying().(*types.Struct)
+// fieldsOf are the struct's own fields, and the structs that are embedded in it.
+func fieldsOf(e embedded) (own []field, deeper []embedded) {
+	body := e.Type.Underlying().(*types.Struct)
 	var owner *types.TypeName
-	if named, ok := e.typ.(*types.Named); ok {
+	if named, ok := e.Type.(*types.Named); ok {
 		owner = named.Obj()
 	}
 	for i := range body.NumFields() {
 		v := body.Field(i)
-		index := append(slices.Clone(e.index), i)
+		index := append(slices.Clone(e.Index), i)
 		target, pointer := v.Type(), false
 		if p, ok := types.Unalias(target).(*types.Pointer); ok {
 			target, pointer = p.Elem(), true
@@ -84,14 +52,14 @@ func (e embedded) fields() (own []field, deeper []embedded) {
 			continue
 		}
 		name, options, _ := strings.Cut(tag, ",")
-		if !validName(name) {
+		if !jsonfields.ValidName(name) {
 			if v.Embedded() && isStruct {
-				deeper = append(deeper, embedded{typ: target, index: index, optional: e.optional || pointer})
+				deeper = append(deeper, embedded{Type: target, Index: index, Optional: e.Optional || pointer})
 				continue
 			}
 			name = ""
 		}
-		f := field{name: cmp.Or(name, v.Name()), tagged: name != "", variable: v, owner: owner, index: index, optional: e.optional}
+		f := field{name: cmp.Or(name, v.Name()), tagged: name != "", variable: v, owner: owner, index: index, optional: e.Optional}
 		for option := range strings.SplitSeq(options, ",") {
 			switch option {
 			case "omitempty":
@@ -121,40 +89,4 @@ func canBeEmpty(t types.Type) bool {
 func canBeQuoted(t types.Type) bool {
 	return info(t)&(types.IsBoolean|types.IsInteger|types.IsFloat|types.IsString) != 0 && codingOf(t) == byKind &&
 		!isNamed(t, "encoding/json", "Number")
-}
-
-// dominant picks the fields of one depth that count, and takes their names.
-func dominant(here []field, taken map[string]bool) []field {
-	slices.SortStableFunc(here, func(a, b field) int {
-		if c := cmp.Compare(a.name, b.name); c != 0 || a.tagged == b.tagged {
-			return c
-		}
-		if a.tagged {
-			return -1
-		}
-		return 1
-	})
-	var fields []field
-	for i := 0; i < len(here); {
-		f, same := here[i], 1
-		for i+same < len(here) && here[i+same].name == f.name {
-			same++
-		}
-		if !taken[f.name] && (same == 1 || f.tagged != here[i+1].tagged) {
-			fields = append(fields, f)
-		}
-		taken[f.name] = true
-		i += same
-	}
-	return fields
-}
-
-// validName reports whether encoding/json takes the name in a tag.
-func validName(name string) bool {
-	for _, c := range name {
-		if !strings.ContainsRune("!#$%&()*+-./:;<=>?@[]^_{|}~ ", c) && !unicode.IsLetter(c) && !unicode.IsDigit(c) {
-			return false
-		}
-	}
-	return name != ""
 }

@@ -1,12 +1,13 @@
 package protocol
 
 import (
-	"cmp"
 	"reflect"
 	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/hubfleet/hubfleet/internal/jsonfields"
 )
 
 // field is a field of a struct as it stands in a map.
@@ -41,47 +42,25 @@ func (b planner) planStruct(p *plan) {
 	}
 }
 
-// structFields returns the fields that encoding/json writes, in its order: those of embedded structs stand among the
-// others, where the shallower hide the deeper, and a name twice at one depth goes to the one that is tagged or to none.
+// structFields returns the fields that encoding/json writes, in its order.
 func structFields(t reflect.Type) []field {
-	type embedded struct {
-		typ   reflect.Type
-		index []int
-		twice bool // embedded more than once at this depth, so that its fields hide each other
-	}
-	var fields []field
-	seen, taken := map[reflect.Type]bool{}, map[string]bool{}
-	for level := []embedded{{typ: t}}; len(level) > 0; {
-		var next []embedded
-		var here []field
-		for _, e := range level {
-			if seen[e.typ] {
-				continue
-			}
-			seen[e.typ] = true
-			for i := range e.typ.NumField() {
-				f, flatten := structField(e.typ.Field(i), append(slices.Clone(e.index), i))
-				switch {
-				case flatten != nil:
-					at := slices.IndexFunc(next, func(n embedded) bool { return n.typ == flatten })
-					if at >= 0 {
-						next[at].twice = true
-					} else {
-						next = append(next, embedded{typ: flatten, index: f.index})
-					}
-				case f.name != "":
-					here = append(here, f)
-					if e.twice {
-						here = append(here, f)
-					}
-				}
+	type embedded = jsonfields.Struct[reflect.Type]
+	open := func(e embedded) (own []field, lenders []embedded) {
+		for i := range e.Type.NumField() {
+			f, flatten := structField(e.Type.Field(i), append(slices.Clone(e.Index), i))
+			switch {
+			case flatten != nil:
+				lenders = append(lenders, embedded{Type: flatten, Index: f.index})
+			case f.name != "":
+				own = append(own, f)
 			}
 		}
-		fields = append(fields, dominant(here, taken)...)
-		level = next
+		return own, lenders
 	}
-	slices.SortFunc(fields, func(a, b field) int { return slices.Compare(a.index, b.index) })
-	return fields
+	same := func(a, b reflect.Type) bool { return a == b }
+	return jsonfields.Of(t, same, open, func(f field) jsonfields.Place {
+		return jsonfields.Place{Name: f.name, Tagged: f.tagged, Index: f.index}
+	})
 }
 
 // structField returns the field, with an empty name if it is not written; or, if it is an embedded struct whose fields
@@ -100,7 +79,7 @@ func structField(sf reflect.StructField, index []int) (f field, flatten reflect.
 	}
 	name, options, _ := strings.Cut(tag, ",")
 	f = field{name: name, index: index, tagged: true}
-	if !validName(name) {
+	if !jsonfields.ValidName(name) {
 		if sf.Anonymous && target.Kind() == reflect.Struct {
 			return f, target
 		}
@@ -117,42 +96,6 @@ func structField(sf reflect.StructField, index []int) (f field, flatten reflect.
 		}
 	}
 	return f, nil
-}
-
-// dominant picks the fields of one depth that count, and takes their names.
-func dominant(here []field, taken map[string]bool) []field {
-	slices.SortStableFunc(here, func(a, b field) int {
-		if c := cmp.Compare(a.name, b.name); c != 0 || a.tagged == b.tagged {
-			return c
-		}
-		if a.tagged {
-			return -1
-		}
-		return 1
-	})
-	var fields []field
-	for i := 0; i < len(here); {
-		f, same := here[i], 1
-		for i+same < len(here) && here[i+same].name == f.name {
-			same++
-		}
-		if !taken[f.name] && (same == 1 || f.tagged != here[i+1].tagged) {
-			fields = append(fields, f)
-		}
-		taken[f.name] = true
-		i += same
-	}
-	return fields
-}
-
-// validName reports whether encoding/json takes the name in a tag.
-func validName(name string) bool {
-	for _, c := range name {
-		if !strings.ContainsRune("!#$%&()*+-./:;<=>?@[]^_{|}~ ", c) && !unicode.IsLetter(c) && !unicode.IsDigit(c) {
-			return false
-		}
-	}
-	return name != ""
 }
 
 func upperFirst(name string) string {

@@ -32,6 +32,14 @@ func TestContract(t *testing.T) {
 		m := cluster.NewMemory()
 		contract(t, func(*testing.T) node { return m.Node() })
 	})
+	t.Run("redis cluster", func(t *testing.T) {
+		url, prefix := redistest.StartCluster(t, 3, false).URL(), redistest.Prefix(t)
+		contract(t, func(t *testing.T) node { return running(t, cluster.RedisOptions{URL: url, Prefix: prefix}) })
+	})
+	t.Run("redis sentinel", func(t *testing.T) {
+		url, prefix := redistest.StartSentinels(t, 1).URL(), redistest.Prefix(t)
+		contract(t, func(t *testing.T) node { return running(t, cluster.RedisOptions{URL: url, Prefix: prefix}) })
+	})
 	t.Run("redis", func(t *testing.T) {
 		url, prefix := redistest.URL(t), redistest.Prefix(t)
 		contract(t, func(t *testing.T) node { return running(t, cluster.RedisOptions{URL: url, Prefix: prefix}) })

@@ -30,6 +30,7 @@ type config struct {
 	peerListen, advertise string
 	adminToken            []byte
 	drainTimeout          time.Duration
+	drainDelay            time.Duration
 
 	redis, redisPrefix, nodeName string
 	redisConnections             int
@@ -76,11 +77,13 @@ func (c *config) listeners() []settings.Setting {
 		{Name: "listen", Group: group, Value: settings.StringFunc(&c.listen, "address", node.CheckAddress), Default: node.DefaultListen,
 			Usage: "Where clients connect: the hub at " + hubPath + ", and with --demo / and /demo/"},
 		{Name: "admin-listen", Group: group, Value: settings.StringFunc(&c.adminListen, "address", orOff(node.CheckAddress)), Default: node.DefaultAdminListen,
-			Usage: `/metrics, /healthz, /readyz and /debug/pprof; "off" for none. When the address is not loopback, all but the first three need --admin-token, and do not exist without one`},
+			Usage: `/metrics, /healthz, /readyz, /debug/pprof and /drain; "off" for none. When the address is not loopback, all but the first three need --admin-token, and do not exist without one`},
 		{Name: "admin-token", Group: group, Value: settings.Bytes(&c.adminToken, 16), Secret: true, DefaultText: "none",
 			Usage: "What requests to the admin listener bring in Authorization: Bearer"},
 		{Name: "drain-timeout", Group: group, Value: settings.Duration(&c.drainTimeout), Default: node.DefaultDrainTimeout.String(),
 			Usage: "The whole time from SIGTERM to exit; less when nothing is left to wait for"},
+		{Name: "drain-delay", Group: group, Value: settings.DurationOrZero(&c.drainDelay), Default: node.DefaultDrainDelay.String(),
+			Usage: "The first part of it, in which the node is not ready and still serves, so that balancers learn of it; at most half of it, and nothing when no other node lives"},
 	}
 }
 
@@ -234,11 +237,15 @@ func (c *config) node(log *slog.Logger) node.Config {
 		AllowedOrigins: c.allowedOrigins,
 		JWT:            c.jwt(),
 		DrainTimeout:   c.drainTimeout,
+		DrainDelay:     c.drainDelay,
 		Logger:         log,
 		Version:        version(),
 		Revision:       revision,
 	}
 	nc.RedisConnections, nc.RedisSharded = c.redisConnections, c.redisSharded
+	if c.drainDelay == 0 {
+		nc.DrainDelay = -1
+	}
 	if c.redisPrefix == "" {
 		nc.RedisPrefix = node.NoPrefix
 	}

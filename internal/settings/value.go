@@ -113,16 +113,25 @@ func (v intValue) String() string { return strconv.Itoa(*v.p) }
 func (v intValue) Type() string   { return "number" }
 
 // Duration is a Value that takes a positive length of time such as "1m30s".
-func Duration(p *time.Duration) Value { return durationValue{p} }
+func Duration(p *time.Duration) Value { return durationValue{p, false} }
 
-type durationValue struct{ p *time.Duration }
+// DurationOrZero is Duration, but for 0, which it accepts.
+func DurationOrZero(p *time.Duration) Value { return durationValue{p, true} }
+
+type durationValue struct {
+	p    *time.Duration
+	zero bool // is a value
+}
 
 func (v durationValue) Set(text string) error {
 	d, err := time.ParseDuration(text)
 	if err != nil {
 		return errors.New(`use a number and a unit, such as "15s", "500ms" or "1m30s"`)
 	}
-	if d <= 0 {
+	switch {
+	case d < 0 && v.zero:
+		return errors.New(`use zero or more, such as "15s"`)
+	case d <= 0 && !v.zero:
 		return errors.New(`use more than zero, such as "15s"`)
 	}
 	*v.p = d

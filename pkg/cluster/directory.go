@@ -37,6 +37,8 @@ type NodeInfo struct {
 	// Connections is how many connections it had when it last renewed its lease. Announce ignores it: see
 	// RedisOptions.Connections.
 	Connections int `json:"connections"`
+	// Leaving says that it is about to go: no client should be sent there. Announce ignores it; see Leave.
+	Leaving bool `json:"leaving,omitempty"`
 }
 
 // sortNodes puts nodes in the order of their ids.
@@ -51,12 +53,21 @@ func (c *Redis) Announce(info NodeInfo) {
 	c.announced = info
 }
 
+// Leave says in the directory, from now on, that this node is about to go. It keeps its lease until Run ends.
+func (c *Redis) Leave() {
+	c.mu.Lock()
+	c.leaving = true
+	c.mu.Unlock()
+	c.contactNow()
+}
+
 func (c *Redis) nodeKey(id string) string { return c.prefix + "node:" + id }
 
 // announcement is what the entry of this node shall say now.
 func (c *Redis) announcement() NodeInfo {
 	c.mu.Lock()
 	info := c.announced
+	info.Leaving = c.leaving
 	c.mu.Unlock()
 	if info.Connections = 0; c.connections != nil {
 		info.Connections = c.connections()

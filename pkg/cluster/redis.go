@@ -90,6 +90,7 @@ type Redis struct {
 	secret    []byte
 	state     State
 	announced NodeInfo // for this node's entry in the directory
+	leaving   bool
 }
 
 // NewRedis checks the options. It connects to nothing; Run does.

@@ -73,6 +73,10 @@ type Options struct {
 	// Presence is told who comes and goes, and knows who is online on all nodes. Nil means that nobody knows.
 	Presence Tracker
 
+	// MintFor names the server, by its Cluster.NodeID, on which new clients over Server-Sent Events and long polling shall live, while this
+	// one sends its own away. Empty, or a nil func, means this one.
+	MintFor func() string
+
 	// Ready says why no new client can be taken on yet, for instance because the backplane was never reached: negotiate then answers
 	// 503, and clients try again. Nil means always ready.
 	Ready func() error

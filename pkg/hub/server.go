@@ -240,6 +240,7 @@ func (s *Server) newEndpoint(h *host, o HubOptions) *transport.Endpoint {
 		Redirect:          o.Redirect,
 		Forward:           s.options.Forward,
 		Holder:            s.options.Holder,
+		MintFor:           s.options.MintFor,
 
 		Hooks: transport.Hooks{Negotiated: h.hooks.Negotiated, Refused: h.hooks.Refused},
 	}

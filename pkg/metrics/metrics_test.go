@@ -35,6 +35,7 @@ func readings() metrics.Readings {
 	return metrics.Readings{
 		Draining: func() (bool, int) { return true, 12 },
 		Forwards: func() int { return 3 },
+		Nodes:    func() int { return 5 },
 		Hubs: func() iter.Seq2[string, hub.Load] {
 			return maps.All(map[string]hub.Load{"ChatHub": {QueueBytes: 4096, Calls: 2}})
 		},
@@ -341,6 +342,7 @@ func TestReadings(t *testing.T) {
 		{1, "hubfleet_draining", nil},
 		{12, "hubfleet_draining_connections", nil},
 		{3, "hubfleet_forwards_running", nil},
+		{5, "hubfleet_cluster_nodes", nil},
 		{4096, "hubfleet_queue_bytes", []string{"hub=ChatHub"}},
 		{2, "hubfleet_invocations_running", []string{"hub=ChatHub"}},
 	})

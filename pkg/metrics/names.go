@@ -74,7 +74,8 @@ const (
 	backplaneLag             = "hubfleet_backplane_lag_seconds"
 	backplaneProbesLost      = "hubfleet_backplane_probes_lost_total"
 
-	leasesLost = "hubfleet_leases_lost_total"
+	clusterNodes = "hubfleet_cluster_nodes"
+	leasesLost   = "hubfleet_leases_lost_total"
 
 	presenceTransitions   = "hubfleet_presence_transitions_total"
 	presenceResyncs       = "hubfleet_presence_resyncs_total"
@@ -139,6 +140,7 @@ var Names = []Name{
 	{Name: backplaneLag, Kind: Histogram, Unit: Seconds, Help: "How long a message of this node takes to come back to it over the backplane, by a probe each second", Backplane: true},
 	{Name: backplaneProbesLost, Kind: Counter, Help: "Probes that could not be published, or did not come back within 5 s", Backplane: true},
 
+	{Name: clusterNodes, Kind: Gauge, Help: "Nodes that hold a lease, as this one sees them, itself included", Backplane: true},
 	{Name: leasesLost, Kind: Counter, Help: "Times that this node lost its lease, so that others may have counted it as gone", Backplane: true},
 
 	{Name: presenceTransitions, Kind: Counter, Help: "Users who came online or went offline, as far as this node recorded it for all", Labels: []string{"to"}},

@@ -17,6 +17,8 @@ type Readings struct {
 	Draining func() (draining bool, left int)
 	// Hubs are the loads of all hubs, by name.
 	Hubs func() iter.Seq2[string, hub.Load]
+	// Nodes is how many nodes the cluster has.
+	Nodes func() int
 	// Forwards is how many requests are being forwarded to other nodes.
 	Forwards func() int
 }
@@ -28,8 +30,8 @@ type reader struct {
 	descs     map[string]*prometheus.Desc
 }
 
-// read are the gauges that a reader makes; the last one only with a backplane.
-var read = []string{ready, draining, drainingConnections, queueBytes, invocationsRunning, forwardsRunning}
+// read are the gauges that a reader makes; the last two only with a backplane.
+var read = []string{ready, draining, drainingConnections, queueBytes, invocationsRunning, forwardsRunning, clusterNodes}
 
 func newReader(r Readings, backplane bool) *reader {
 	c := &reader{readings: r, backplane: backplane, descs: make(map[string]*prometheus.Desc)}
@@ -67,12 +69,16 @@ func (c *reader) Collect(ch chan<- prometheus.Metric) {
 		}
 	}
 	if c.backplane {
-		forwarding := 0
-		if c.readings.Forwards != nil {
-			forwarding = c.readings.Forwards()
-		}
-		set(forwardsRunning, float64(forwarding))
+		set(forwardsRunning, count(c.readings.Forwards))
+		set(clusterNodes, count(c.readings.Nodes))
 	}
+}
+
+func count(f func() int) float64 {
+	if f == nil {
+		return 0
+	}
+	return float64(f())
 }
 
 func truth(yes bool) float64 {

@@ -3,6 +3,7 @@ package node
 import (
 	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/json"
 	"net"
 	"net/http"
 	"strings"
@@ -16,6 +17,8 @@ func (n *Node) adminHandler() http.Handler {
 	mux.HandleFunc("GET /readyz", n.serveReady)
 	if guard := n.guard(); guard != nil {
 		mux.Handle("/debug/pprof/", guard(pprofHandler()))
+		mux.Handle("POST /drain", guard(http.HandlerFunc(n.serveDrain)))
+		mux.Handle("GET /drain", guard(http.HandlerFunc(n.serveProgress)))
 	}
 	return mux
 }
@@ -24,7 +27,8 @@ func (n *Node) adminHandler() http.Handler {
 func (n *Node) guard() func(http.Handler) http.Handler {
 	switch {
 	case isLoopback(n.admin.Addr()):
-		return func(h http.Handler) http.Handler { return h }
+		// A page in a browser on this host must not be able to drain the node.
+		return http.NewCrossOriginProtection().Handler
 	case n.config.AdminToken == "":
 		return nil
 	}
@@ -43,6 +47,24 @@ func (n *Node) guard() func(http.Handler) http.Handler {
 			h.ServeHTTP(w, r)
 		})
 	}
+}
+
+// serveDrain makes the node drain and end, as SIGTERM does. Asking again changes nothing.
+func (n *Node) serveDrain(w http.ResponseWriter, _ *http.Request) {
+	n.Drain()
+	n.writeProgress(w, http.StatusAccepted)
+}
+
+// serveProgress tells how far the drain has got.
+func (n *Node) serveProgress(w http.ResponseWriter, _ *http.Request) {
+	n.writeProgress(w, http.StatusOK)
+}
+
+func (n *Node) writeProgress(w http.ResponseWriter, status int) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(n.Progress()) // the operator has left
 }
 
 // isLoopback says whether only this host can reach an address.

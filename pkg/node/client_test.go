@@ -30,6 +30,7 @@ var httpClient = &http.Client{Transport: &http.Transport{DisableKeepAlives: true
 type started struct {
 	*Node
 	stop func() error // ends Run, and returns what it returned
+	wait func() error // returns what Run returns
 }
 
 // start runs a node with a hub at /room until the test ends.
@@ -51,6 +52,9 @@ func make1(t *testing.T, c Config) *Node {
 	if c.PeerListen == "" {
 		c.PeerListen = "127.0.0.1:0"
 	}
+	if c.DrainDelay == 0 {
+		c.DrainDelay = -1 // most tests do not wait for balancers
+	}
 	n, err := New(c)
 	if err != nil {
 		t.Fatal(err)
@@ -67,12 +71,13 @@ func run(t *testing.T, n *Node) started {
 	ctx, cancel := context.WithCancel(context.Background())
 	result := make(chan error, 1)
 	go func() { result <- n.Run(ctx) }()
-	stop := sync.OnceValue(func() error {
+	wait := sync.OnceValue(func() error { return <-result })
+	stop := func() error {
 		cancel()
-		return <-result
-	})
+		return wait()
+	}
 	t.Cleanup(func() { _ = stop() })
-	return started{n, stop}
+	return started{n, stop, wait}
 }
 
 // url is an address of the node's client listener.

@@ -24,6 +24,7 @@ const (
 	DefaultPeerListen   = ":8081"
 	DefaultRedisPrefix  = "hubfleet:"
 	DefaultDrainTimeout = 30 * time.Second
+	DefaultDrainDelay   = 5 * time.Second
 )
 
 // Off in place of Config.AdminListen or Config.PeerListen opens no such listener.
@@ -81,6 +82,9 @@ type Config struct {
 
 	// DrainTimeout bounds the whole time that Run takes to stop. Zero means DefaultDrainTimeout.
 	DrainTimeout time.Duration
+	// DrainDelay is the first part of that, in which the node is not ready and serves on, so that balancers learn of it before clients
+	// do; at most half of DrainTimeout, and nothing when no other node lives. Zero means DefaultDrainDelay; negative, none.
+	DrainDelay time.Duration
 	// Logger receives what happens. Nil discards it.
 	Logger *slog.Logger
 	// Version is what the metric build_info says. Empty means the main module's version.
@@ -105,6 +109,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.DrainTimeout == 0 {
 		c.DrainTimeout = DefaultDrainTimeout
+	}
+	if c.DrainDelay == 0 {
+		c.DrainDelay = DefaultDrainDelay
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

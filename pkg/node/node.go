@@ -37,6 +37,8 @@ type Node struct {
 	advertise             string       // from Listen on: the peer listener's URL
 	holdEvery             time.Duration
 	stopping              atomic.Bool
+	drains                draining
+	others                others
 }
 
 // New makes a node. It starts nothing and connects to nothing. The error says which setting is wrong.
@@ -46,6 +48,7 @@ func New(c Config) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{config: c, name: c.NodeName, mux: http.NewServeMux(), holdEvery: holdInterval}
+	n.drains.requested, n.drains.phase = make(chan struct{}), phaseServing
 	nodeID := cluster.NewNodeID(n.name) // the operator may give a name again; an id is never given again
 	if n.name == "" {
 		n.name = cluster.NewNodeName()
@@ -60,7 +63,8 @@ func New(c Config) (*Node, error) {
 		NodeName:       n.name,
 		Logger:         n.config.Logger,
 		Hooks:          n.metrics.Hub,
-		Ready:          n.unready,
+		Ready:          n.accepting,
+		MintFor:        n.mintFor,
 	}
 	if err := errors.Join(n.joinCluster(&options, nodeID), n.setAuthenticate(&options)); err != nil {
 		return nil, err

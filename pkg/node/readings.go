@@ -11,8 +11,9 @@ import (
 func (n *Node) readings() metrics.Readings {
 	return metrics.Readings{
 		Ready:    func() bool { return n.unready() == nil },
-		Draining: n.draining,
+		Draining: n.left,
 		Hubs:     func() iter.Seq2[string, hub.Load] { return n.hubs.Loads() },
+		Nodes:    n.others.count,
 		Forwards: func() int {
 			if n.peer == nil {
 				return 0
@@ -22,8 +23,8 @@ func (n *Node) readings() metrics.Readings {
 	}
 }
 
-// draining says whether the node is sending its clients away, and how many are left.
-func (n *Node) draining() (yes bool, left int) {
+// left says whether the node is sending its clients away, and how many are left.
+func (n *Node) left() (yes bool, left int) {
 	if !n.stopping.Load() {
 		return false, 0
 	}

@@ -20,26 +20,30 @@ const (
 	maxHeaderBytes    = 64 << 10 // tokens with many claims are a few KiB
 )
 
-// Run serves until ctx ends or something fails, then stops, from the outside in: the node says that it is not ready, takes
-// no new clients, says goodbye to those it has in such a way that they reconnect elsewhere, cuts off what it forwards, and leaves
-// the backplane and the other nodes last: until then they forward to it.
-// It returns within DrainTimeout, and nothing of the node is left then. The error is nil after a clean stop.
+// Run serves until ctx ends, Drain is called or something fails, then stops, from the outside in: the node says that it is not ready, leads
+// new clients to other nodes for a while, takes no more, says goodbye to those it has in such a way that they reconnect elsewhere,
+// winds down what it forwards, and leaves the backplane and the other nodes last: until then they forward to it.
+// It returns within DrainTimeout, and nothing of the node is left then. The error is nil unless something has failed.
 func (n *Node) Run(ctx context.Context) error {
 	if err := n.Listen(); err != nil {
 		return err
 	}
 	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBackground()
-	var parts sync.WaitGroup
+	// The lease is given up last: as long as it is held, what this node says of its clients counts.
+	inCluster, leaveCluster := context.WithCancel(context.WithoutCancel(ctx))
+	defer leaveCluster()
+	var parts, last sync.WaitGroup
 	failed := make(chan error, 5) // one for each part, so that none waits to be heard
 
 	if n.backplane != nil {
 		parts.Go(func() { report(failed, "backplane", n.backplane.Run(background)) })
 		parts.Go(func() { _ = n.probe.Run(background) }) // it has no errors
-		parts.Go(func() { report(failed, "cluster", n.cluster.Run(background)) })
+		parts.Go(func() { n.watchNodes(background) })
 		parts.Go(func() { n.holdSessions(background) })
+		last.Go(func() { report(failed, "cluster", n.cluster.Run(inCluster)) })
 	}
-	servers := servers{clients: n.serve(background, peer.Strip(n.mux))}
+	servers := servers{clients: n.serve(background, n.closeWhenStopping(peer.Strip(n.mux)))}
 	parts.Go(func() { report(failed, "clients", listenOn(servers.clients, n.clients)) })
 	if n.admin != nil {
 		servers.admin = n.serve(background, n.adminHandler())
@@ -54,14 +58,16 @@ func (n *Node) Run(ctx context.Context) error {
 	var err error
 	select {
 	case <-ctx.Done():
-		n.config.Logger.Info("stopping", "within", n.config.DrainTimeout)
+	case <-n.drains.requested:
 	case err = <-failed:
 		n.config.Logger.Error("stopping, because a part has failed", "error", err)
 	}
-	err = errors.Join(err, n.drain(servers.clients))
+	n.drain(servers.clients)
 	stopBackground()
 	servers.end()
 	parts.Wait()
+	leaveCluster()
+	last.Wait()
 	return err
 }
 
@@ -121,32 +127,5 @@ func listenOn(s *http.Server, l net.Listener) error {
 	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("listening on %s: %w", l.Addr(), err)
 	}
-	return nil
-}
-
-// drain ends the service to clients. Part of the time is kept back for what comes after it.
-func (n *Node) drain(clients *http.Server) error {
-	n.stopping.Store(true)
-	keep := min(2*time.Second, n.config.DrainTimeout/4)
-	// A context of its own: the one of Run may be over already.
-	ctx, cancel := context.WithTimeout(context.Background(), n.config.DrainTimeout-keep)
-	defer cancel()
-
-	// The listener closes first. A client that comes back at once is then sent to another node by the balancer; a refusal
-	// by this one would cost it a delay.
-	var requests sync.WaitGroup
-	requests.Go(func() { _ = clients.Shutdown(ctx) }) // what is left when ctx ends is closed by end
-	began := time.Now()
-	err := n.hubs.Shutdown(ctx)
-	if n.peer != nil {
-		// Connections of other nodes do not end with ours. Their clients come back through another node.
-		n.peer.Close()
-	}
-	requests.Wait()
-	if err != nil {
-		n.config.Logger.Error("the time to stop was too short", "error", err)
-		return fmt.Errorf("node: stopping: %w", err)
-	}
-	n.config.Logger.Info("drained", "after", time.Since(began).Round(time.Millisecond))
 	return nil
 }

@@ -60,6 +60,9 @@ type Endpoint struct {
 	// Redirect sends a client that negotiates somewhere else: to a url, for which it gets an access token if that is not empty. With
 	// an empty url it stays. Nil means that all stay.
 	Redirect func(r *http.Request) (url, accessToken string)
+	// MintFor names the node in whose name tokens are minted, so that connections over Server-Sent Events and long polling live there; a
+	// WebSocket lives where it lands. Empty, or a nil func, means this one.
+	MintFor func() string
 	// Ready says why no new client can be served yet (answered with 503 and Retry-After, but not told to the client); nil
 	// error or nil func: they can be.
 	// It is asked on negotiate, and by a WebSocket that comes without negotiation. A token is served whatever it says:

@@ -35,13 +35,17 @@ func (e *Endpoint) serveNegotiate(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer := negotiation{Version: &version, Transports: e.offer(w, r)}
+	tokens := e.Tokens
+	if e.MintFor != nil {
+		tokens = tokens.as(e.MintFor())
+	}
 	var err error
 	if version == 0 {
 		// This client will name its connection by its id alone, so the id must be the token.
-		answer.ID, err = e.Tokens.mintAll(e.Path)
+		answer.ID, err = tokens.mintAll(e.Path)
 	} else {
 		answer.Stateful = e.Resume != nil && wantsStateful(r.URL.RawQuery)
-		answer.Token, answer.ID, err = e.Tokens.Mint(e.Path, answer.Stateful)
+		answer.Token, answer.ID, err = tokens.Mint(e.Path, answer.Stateful)
 	}
 	if err != nil {
 		e.negotiated(ResultUnavailable)

@@ -121,6 +121,14 @@ func (t *Tokens) mintAll(path string) (token string, err error) {
 	return t.mint(path, newConnectionKey(), flagIDIsAll, time.Now())
 }
 
+// as mints in the name of another node, so that connections of many requests live there.
+func (t *Tokens) as(node string) *Tokens {
+	if node == "" || node == t.node {
+		return t
+	}
+	return NewTokens(node, t.secret)
+}
+
 func (t *Tokens) mint(path string, key connectionKey, flags byte, issued time.Time) (string, error) {
 	k, err := t.key()
 	if err != nil {

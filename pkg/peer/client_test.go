@@ -72,7 +72,7 @@ func TestCloseCutsSlowClients(t *testing.T) {
 // TestConnectionLivesOn: after a forwarded request the client's connection serves others, without the limits of that one.
 func TestConnectionLivesOn(t *testing.T) {
 	p := newPair(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") }),
-		func(near, _ *Options) { near.WriteTimeout = 30 * time.Millisecond })
+		func(near, _ *Options) { near.WriteTimeout = 300 * time.Millisecond })
 	conn, err := net.Dial("tcp", p.front.Listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -88,7 +88,7 @@ func TestConnectionLivesOn(t *testing.T) {
 		if body, err := io.ReadAll(res.Body); string(body) != "ok" || err != nil {
 			t.Errorf("%q, %v", body, err)
 		}
-		time.Sleep(40 * time.Millisecond) // longer than the limit of what has just been written
+		time.Sleep(400 * time.Millisecond) // longer than the limit of what has just been written
 	}
 }
 

@@ -138,7 +138,7 @@ func (h *host) broadcast(ctx context.Context, audience *audience, channels []str
 	}
 	m := h.outgoing(method, args)
 	w := newWakeList()
-	defer w.flush()
+	defer h.server.starter.start(w)
 	for _, name := range channels {
 		a := audience
 		if a == nil {

@@ -116,7 +116,7 @@ func (s *Server) flush() {
 	s.wakes.spare = nil
 	s.wakes.mu.Unlock()
 	for i, w := range lists {
-		w.flush()
+		s.starter.start(w)
 		lists[i] = nil
 	}
 	s.wakes.mu.Lock()

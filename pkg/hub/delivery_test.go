@@ -301,3 +301,34 @@ func TestBroadcastAllocatesNothingPerRecipient(t *testing.T) {
 		t.Errorf("a broadcast to 1,000 allocates %d times", n)
 	}
 }
+
+// TestOrderAmongMany sends to so many connections that their writers are started a few at a time.
+func TestOrderAmongMany(t *testing.T) {
+	for _, nodes := range []int{0, 2} {
+		urls := cluster(t, nodes)
+		const receivers, senders, each = 60, 2, 100
+		var all []*client
+		for i := range receivers {
+			all = append(all, dial(t, urls[i%len(urls)]))
+		}
+		for s := range senders {
+			c := dial(t, urls[s%len(urls)])
+			go func() {
+				for i := range each {
+					c.send(fmt.Sprintf(`{"type":1,"target":"ToAll","arguments":["%d %d"]}`, s, i))
+				}
+			}()
+		}
+		for k, c := range all {
+			next := [senders]int{}
+			for range senders * each {
+				m := c.next().String()
+				var s, i int
+				if _, err := fmt.Sscanf(m, `M["%d %d"]`, &s, &i); err != nil || next[s] != i {
+					t.Fatalf("%d nodes, receiver %d: %s where %d of sender %d was due", nodes, k, m, next[s], s)
+				}
+				next[s]++
+			}
+		}
+	}
+}

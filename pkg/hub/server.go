@@ -35,6 +35,7 @@ type Server struct {
 	stopHard context.CancelFunc
 	beat     heartbeat
 	wakes    wakes
+	starter  starter
 	remote   bool // it only sends: it has no connections, and hears nothing of what is sent
 	fleet    fleet
 	watching watching
@@ -80,6 +81,7 @@ func NewServer(o Options) *Server {
 	}
 	s.hard, s.stopHard = context.WithCancel(context.Background())
 	s.beat.server = s
+	s.starter.server = s
 	s.tokens = newTokens(o.Cluster)
 	s.fleet = fleet{server: s, id: randomName()}
 	if o.Cluster != nil {

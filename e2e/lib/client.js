@@ -6,13 +6,15 @@ import { Log, patience, within } from "./wait.js";
 
 export const protocols = { JSON: JsonHubProtocol, MessagePack: MessagePackHubProtocol };
 
-// official makes a connection of the official client. transport and protocol are given by their names; reconnect tries for ever.
+// official makes a connection of the official client. transport and protocol are given by their names; reconnect tries for ever, or, when it is
+// "as it comes", as often as the client does by itself.
 function official(url, { transport, protocol = "JSON", reconnect, stateful, skipNegotiation, token }) {
   const options = { transport: HttpTransportType[transport] };
   if (skipNegotiation) Object.assign(options, { skipNegotiation, transport: HttpTransportType.WebSockets });
   if (token) options.accessTokenFactory = () => token;
   let builder = new HubConnectionBuilder().withUrl(url, options).configureLogging(LogLevel.None).withHubProtocol(new protocols[protocol]());
-  if (reconnect) builder = builder.withAutomaticReconnect({ nextRetryDelayInMilliseconds: () => 50 });
+  if (reconnect === "as it comes") builder = builder.withAutomaticReconnect();
+  else if (reconnect) builder = builder.withAutomaticReconnect({ nextRetryDelayInMilliseconds: () => 50 });
   if (stateful) builder = builder.withStatefulReconnect();
   return builder.build();
 }

@@ -45,6 +45,7 @@ func parse(log *slog.Logger) node.Config {
 		RedisPrefix:  "testhub:", // shares a Redis with the nodes of the sample hub, and nothing else
 		Authenticate: believe,
 		DrainTimeout: 10 * time.Second,
+		DrainDelay:   -1,
 		Logger:       log,
 	}
 	flag.StringVar(&c.NodeName, "node-name", "", "the node's name")

@@ -157,15 +157,19 @@ func (n *Node) drain(clients *http.Server) {
 
 	n.stayAWhile(ctx, p.delay)
 	n.drains.enter(phaseClosing)
-	// The listener closes first. A client that comes back at once is then sent to another node by the balancer; a refusal
-	// by this one would cost it a delay. The peer port stays until the end.
 	var requests sync.WaitGroup
-	requests.Go(func() { _ = clients.Shutdown(ctx) }) // what is left when ctx ends is closed by end
+	closeListener := func() { requests.Go(func() { _ = clients.Shutdown(ctx) }) } // what is left when ctx ends is closed by end
+	if n.others.any() {
+		// The listener closes first. A client that comes back at once is then sent to another node by the balancer; a refusal
+		// by this one would cost it a delay. The peer port stays until the end.
+		closeListener()
+	}
 	err := n.sendAway(ctx, p.window)
 	n.drains.enter(phaseEnding)
 	if n.peer != nil {
 		n.peer.Close()
 	}
+	closeListener() // without others, last: the last polls come to nobody else
 	requests.Wait()
 	close(told)
 	progress.Wait()

@@ -107,6 +107,49 @@ func TestRedisLosesAll(t *testing.T) {
 	}
 }
 
+// TestFailoverLosesWrites: the replica that becomes the primary has not got the last writes. Nobody goes offline who is connected, and
+// everybody is known again.
+func TestFailoverLosesWrites(t *testing.T) {
+	t.Parallel()
+	s := redistest.StartSentinels(t, 1)
+	options := presence.RedisOptions{Grace: 2 * time.Second}
+	a, b := startNodeAt(t, s.URL(), "x:", options), startNodeAt(t, s.URL(), "x:", options)
+	a.wait(t)
+	b.wait(t)
+	w := presencetest.NewRecorder(t, a)
+	a.Add(presence.Connection{ID: "1", User: "stays"})
+	a.Add(presence.Connection{ID: "2", User: "comes back"})
+	w.Want("stays", "+")
+	w.Want("comes back", "+")
+	a.Remove("2")
+	connections := func(user string) int {
+		list, err := a.Connections(t.Context(), user)
+		if err != nil {
+			return -1
+		}
+		return len(list)
+	}
+	presencetest.Eventually(t, "leaving", func() bool { return connections("comes back") == 0 })
+	s.Primary.Do(t, "WAIT", 1, 10_000)
+	s.Replica.Pause()
+	b.Add(presence.Connection{ID: "3", User: "comes back"}) // the replica will not know
+	b.Add(presence.Connection{ID: "4", User: "new"})
+	presencetest.Eventually(t, "back", func() bool { return connections("comes back") == 1 && connections("new") == 1 })
+	s.Primary.Stop()
+	s.Replica.Resume()
+	s.WaitPrimary(t, s.Replica)
+	presencetest.Eventually(t, "all are known to the new primary", func() bool {
+		return connections("stays") == 1 && connections("comes back") == 1 && connections("new") == 1
+	})
+	a.Add(presence.Connection{ID: "5", User: "later"})
+	w.Want("later", "+") // and followed again
+	for _, user := range []string{"stays", "comes back", "new"} {
+		if got := w.Of(user); got != "+" {
+			t.Errorf("changes of %q: %q", user, got)
+		}
+	}
+}
+
 // TestNodeCutOff: a node that cannot reach Redis for longer than its lease loses its users there, not its connections, and is itself
 // again afterwards.
 func TestNodeCutOff(t *testing.T) {

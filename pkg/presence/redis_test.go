@@ -30,14 +30,27 @@ type node struct {
 // startNode starts a node behind a proxy of its own; it waits for nothing.
 func startNode(t testing.TB, server *redistest.Server, o presence.RedisOptions) *node {
 	t.Helper()
-	n := &node{proxy: redistest.NewProxy(t, server.Addr())}
+	proxy := redistest.NewProxy(t, server.Addr())
+	n := startNodeAt(t, proxy.URL(), "x:", o)
+	n.proxy = proxy
+	n.kill = func() {
+		proxy.Close()
+		n.stop()
+	}
+	return n
+}
+
+// startNodeAt starts a node that reaches Redis itself.
+func startNodeAt(t testing.TB, url, prefix string, o presence.RedisOptions) *node {
+	t.Helper()
+	n := &node{}
 	var err error
 	if n.cluster, err = cluster.NewRedis(cluster.RedisOptions{
-		URL: n.proxy.URL(), Prefix: "x:", NodeID: cluster.NewNodeID("n"), Interval: interval, Lease: life, Timeout: 500 * time.Millisecond,
+		URL: url, Prefix: prefix, NodeID: cluster.NewNodeID("n"), Interval: interval, Lease: life, Timeout: 500 * time.Millisecond,
 	}); err != nil {
 		t.Fatal(err)
 	}
-	o.URL, o.Prefix, o.Lease, o.LeaseLife, o.Interval, o.Timeout = n.proxy.URL(), "x:", n.cluster, life, interval, 500*time.Millisecond
+	o.URL, o.Prefix, o.Lease, o.LeaseLife, o.Interval, o.Timeout = url, prefix, n.cluster, life, interval, 500*time.Millisecond
 	if n.Redis, err = presence.NewRedis(o); err != nil {
 		t.Fatal(err)
 	}
@@ -48,8 +61,8 @@ func startNode(t testing.TB, server *redistest.Server, o presence.RedisOptions) 
 		stopCluster()
 	}
 	n.kill = func() {
-		n.proxy.Close()
-		n.stop()
+		stopCluster() // without a lease there is nothing to take leave of
+		stopPresence()
 	}
 	t.Cleanup(n.stop)
 	return n
@@ -73,8 +86,13 @@ func runPart(t testing.TB, run func(context.Context) error) (stop func()) {
 func runningNode(t testing.TB, server *redistest.Server, o presence.RedisOptions) *node {
 	t.Helper()
 	n := startNode(t, server, o)
-	presencetest.Eventually(t, "in touch with Redis", func() bool { _, _, ok := n.cluster.Lease(); return ok && n.State().Up })
+	n.wait(t)
 	return n
+}
+
+func (n *node) wait(t testing.TB) {
+	t.Helper()
+	presencetest.Eventually(t, "in touch with Redis", func() bool { _, _, ok := n.cluster.Lease(); return ok && n.State().Up })
 }
 
 func TestRedisContract(t *testing.T) {
@@ -82,6 +100,19 @@ func TestRedisContract(t *testing.T) {
 		server := redistest.Start(t)
 		return func(t testing.TB) presencetest.Node {
 			n := runningNode(t, server, presence.RedisOptions{Grace: grace})
+			return presencetest.Node{Tracker: n, ID: n.cluster.NodeID(), Kill: n.kill}
+		}
+	})
+}
+
+// TestRedisClusterContract: the keys of every script are in one slot.
+func TestRedisClusterContract(t *testing.T) {
+	servers := redistest.StartCluster(t, 3, false)
+	presencetest.Run(t, func(t testing.TB, grace time.Duration) presencetest.Join {
+		prefix := redistest.Prefix(t)
+		return func(t testing.TB) presencetest.Node {
+			n := startNodeAt(t, servers.URL(), prefix, presence.RedisOptions{Grace: grace})
+			n.wait(t)
 			return presencetest.Node{Tracker: n, ID: n.cluster.NodeID(), Kill: n.kill}
 		}
 	})

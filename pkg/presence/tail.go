@@ -12,8 +12,9 @@ import (
 )
 
 const (
-	// followBlock is how long Redis is asked to wait for the next entry of the log.
-	followBlock = time.Second
+	// followBlock is how long Redis is asked to wait for the next entry of the log. Such a question cannot be taken back: whoever begins to
+	// watch when the last watcher has just left waits for it, and so does the end of Run.
+	followBlock = 500 * time.Millisecond
 	// followCount is how many entries are read at once, and snapshotPage how many users.
 	followCount, snapshotPage = 1000, 1000
 )
@@ -133,7 +134,8 @@ const resyncPause = 100 * time.Millisecond
 // asked Redis. While Redis is away, later ones are told what was known before, and the difference when it is back.
 func (r *Redis) Watch(ctx context.Context) ([]string, iter.Seq[Update], error) {
 	s := r.tail.enter()
-	patience := time.NewTimer(2 * r.timeout)
+	wait := followBlock + 2*r.timeout
+	patience := time.NewTimer(wait)
 	defer patience.Stop()
 	var err error
 	select {
@@ -141,7 +143,7 @@ func (r *Redis) Watch(ctx context.Context) ([]string, iter.Seq[Update], error) {
 	case <-ctx.Done():
 		err = context.Cause(ctx)
 	case <-patience.C:
-		err = fmt.Errorf("who is online could not be found out within %v", 2*r.timeout)
+		err = fmt.Errorf("who is online could not be found out within %v", wait)
 		if state := r.State(); state.Err != nil {
 			err = state.Err
 		}

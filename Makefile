@@ -14,6 +14,7 @@ FUZZTIME ?= 20s
 SEED ?= 0
 DURATION ?= 5m
 BENCH ?= .
+HISTORIES ?= 5000
 
 .PHONY: help
 help: ## List the commands
@@ -64,6 +65,10 @@ cluster-test: ## Hold 2,000 clients of three nodes, which are killed and stopped
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME (20s)
 	@scripts/fuzz $(FUZZTIME)
+
+.PHONY: model
+model: ## Lead the scripts of presence through HISTORIES (5000) random histories on a real Redis
+	go test ./pkg/presence -run 'TestModel$$' -histories $(HISTORIES) -seed $(SEED) -timeout 1h -v
 
 .PHONY: bench
 bench: ## Print what nodes cost beside the bare server, in about ten minutes (ARGS="--rows calls" for flags)

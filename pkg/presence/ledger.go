@@ -34,6 +34,7 @@ type change struct {
 // duplicates do no harm.
 type ledger struct {
 	keys        keys
+	most        int    // changes in a batch; 0 means maxBatch
 	incarnation string // empty: there is none, and nothing to tell
 	formers     []string
 	begun       int64     // the partition's time, ms, when the incarnation was begun; 0 until known
@@ -103,6 +104,10 @@ func (l *ledger) next(graceMS int64) *batch {
 	if l.incarnation == "" || l.begun == 0 || l.done && len(l.queue) == 0 {
 		return nil
 	}
+	most := l.most
+	if most == 0 {
+		most = maxBatch
+	}
 	b := &batch{seq: l.applied + 1}
 	node := l.keys.node(l.incarnation)
 	b.keys = append(slices.Clone(l.keys.common), node)
@@ -119,14 +124,14 @@ func (l *ledger) next(graceMS int64) *batch {
 		b.args = append(b.args, m.ID, m.User, what)
 		b.changes++
 	}
-	for b.changes < maxBatch && len(l.announce) > 0 {
+	for b.changes < most && len(l.announce) > 0 {
 		m := l.announce[0]
 		l.announce = l.announce[1:]
 		if !m.left {
 			add(m, "+"+encodeDetails(&m.Connection))
 		}
 	}
-	for b.changes < maxBatch && len(l.queue) > 0 {
+	for b.changes < most && len(l.queue) > 0 {
 		c := l.queue[0]
 		l.queue = l.queue[1:]
 		if c.there {

@@ -176,7 +176,7 @@ func (w *world) ms() int64 { return w.now / 1000 }
 func (w *world) addNode() {
 	w.named++
 	n := &simNode{id: fmt.Sprintf("n%d", w.named), members: make(map[string]*member), claimed: make(map[string]bool), dead: make(map[string]int64)}
-	n.ledger.keys = w.keys
+	n.ledger.keys, n.ledger.most = w.keys, 2 // so that an announcement takes several
 	w.nodes = append(w.nodes, n)
 	w.note("%s starts", n.id)
 }

@@ -110,7 +110,9 @@ func BenchmarkRedis(b *testing.B) {
 						}
 						wait()
 					}
-					come := func(i int) { r.Add(presence.Connection{ID: id("c", i), User: user(i), Hub: "ChatHub", Transport: "WebSockets"}) }
+					come := func(i int) {
+						r.Add(presence.Connection{ID: id("c", i), User: user(i), Hub: "ChatHub", Transport: "WebSockets"})
+					}
 					if leaves {
 						for i := range n {
 							come(i)

@@ -107,11 +107,10 @@ func TestLongPollingOverAllNodes(t *testing.T) {
 	}
 }
 
-// TestEventsOverTwoNodes: events come through a node that does not own them, and so does the goodbye of the one that does.
-func TestEventsOverTwoNodes(t *testing.T) {
-	_, a, b, c := fleet(t)
-	token := negotiate(t, a)
-	r, err := http.NewRequestWithContext(t.Context(), "GET", b.url("/room?id="+token), nil)
+// openEvents opens an event stream, which ends with the test.
+func openEvents(t *testing.T, s started, token string) *http.Response {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), "GET", s.url("/room?id="+token), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +119,15 @@ func TestEventsOverTwoNodes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close()
+	t.Cleanup(func() { _ = resp.Body.Close() })
+	return resp
+}
+
+// TestEventsOverTwoNodes: events come through a node that does not own them, and so does the goodbye of the one that does.
+func TestEventsOverTwoNodes(t *testing.T) {
+	_, a, b, c := fleet(t)
+	token := negotiate(t, a)
+	resp := openEvents(t, b, token)
 	in := bufio.NewReader(resp.Body)
 	next := func() string {
 		t.Helper()
@@ -192,16 +199,7 @@ func grep(text, word string) (found string) {
 func TestStopDoesNotWaitForForwarded(t *testing.T) {
 	_, a, b, _ := fleet(t)
 	token := negotiate(t, a)
-	r, err := http.NewRequestWithContext(t.Context(), "GET", b.url("/room?id="+token), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.Header.Set("Accept", "text/event-stream")
-	resp, err := httpClient.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
+	resp := openEvents(t, b, token)
 	began := time.Now()
 	if err := b.stop(); err != nil {
 		t.Error(err)

@@ -110,7 +110,9 @@ func TestDockerIgnore(t *testing.T) {
 	if a, b := sum(t, filepath.Join(dir, "node")), sum(t, filepath.Join(dir, "again")); a != b {
 		t.Errorf("two builds differ: %x, %x", a, b)
 	}
-	if out, err := exec.CommandContext(t.Context(), filepath.Join(dir, "node"), "--version").CombinedOutput(); err != nil || !strings.HasPrefix(string(out), "hubfleet node v1.2.3 ") {
+	cmd = exec.CommandContext(t.Context(), filepath.Join(dir, "node"), "--version")
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
+	if out, err := cmd.CombinedOutput(); err != nil || !strings.HasPrefix(string(out), "hubfleet node v1.2.3 ") {
 		t.Errorf("--version: %v, %s", err, out)
 	}
 	static(t, filepath.Join(dir, "node"))

@@ -237,9 +237,6 @@ func drainOf(t *testing.T, env map[string]string) (timeout, delay time.Duration)
 		if env[variable] != "" {
 			text = env[variable]
 		}
-		if text == "" {
-			return 0
-		}
 		d, err := time.ParseDuration(text)
 		if err != nil {
 			t.Fatalf("%s: %v", flag, err)
@@ -272,7 +269,7 @@ func TestKubernetesTimes(t *testing.T) {
 			t.Errorf("minReadySeconds is %v: the next Pod would drain before this one is done, after %v", minReady, drain)
 		}
 		r := c.ReadinessProbe
-		if notice := time.Duration(r.PeriodSeconds*r.FailureThreshold) * time.Second; delay > 0 && notice >= delay {
+		if notice := time.Duration(r.PeriodSeconds*r.FailureThreshold) * time.Second; notice >= delay {
 			t.Errorf("unreadiness is noticed after %v, but the node serves only %v more", notice, delay)
 		}
 		s := c.StartupProbe

@@ -47,6 +47,12 @@ test: ## Run everything: checks, Go tests with -race, the official client in Nod
 	@scripts/setup
 	@scripts/test
 
+.PHONY: generate
+generate: ## Write what is made from other files: docs/configuration.md, the PrometheusRule, TypeScript for tests
+	HUBFLEET_UPDATE=1 go test -count=1 -run 'TestConfigurationDocument' ./cmd/node
+	HUBFLEET_UPDATE=1 go test -C internal/deploytest -count=1 -run 'TestPrometheusRule' .
+	go generate ./...
+
 .PHONY: lint
 lint: ## Run only the checks: format, vet, staticcheck, go.mod, import arrows
 	@scripts/lint

@@ -18,7 +18,7 @@ HISTORIES ?= 5000
 
 .PHONY: help
 help: ## List the commands
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: ## Start one node on :8080 with the demo page (ARGS="--listen :8000" for flags)
@@ -67,6 +67,12 @@ cluster-test: ## Hold 2,000 clients of three nodes, which are killed and stopped
 	@scripts/setup
 	go test -count=1 -timeout 0 -v -run '^TestCluster$$' ./internal/clustertest -args \
 		-seed=$(SEED) -duration=$(DURATION) -connections=2000 -users=500 -rounds
+
+.PHONY: measure-redis
+measure-redis: ## Print what Redis does for each thing that happens, and the time to offline after kill -9, in about seven minutes
+	@scripts/setup
+	go test -run '^$$' -bench '^BenchmarkRedis$$' -benchtime 200x ./internal/clustertest
+	go test -run '^$$' -bench '^BenchmarkOffline$$' -benchtime 20x -timeout 20m ./internal/clustertest
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME (20s)

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,6 +23,7 @@ const callTimeout = 20 * time.Second
 // An actor is one client with a will of its own. One goroutine at a time acts for it.
 type actor struct {
 	w         *world
+	index     int
 	name      string
 	user      string // empty: anonymous
 	transport client.Transport
@@ -42,8 +45,11 @@ type actor struct {
 // newActor makes the i-th actor; the seed says the rest.
 func newActor(w *world, i int) *actor {
 	a := &actor{
-		w: w, name: fmt.Sprintf("a%d", i), rng: rand.New(rand.NewPCG(w.seed, uint64(i))),
+		w: w, index: i, name: fmt.Sprintf("a%d", i), rng: rand.New(rand.NewPCG(w.seed, uint64(i))),
 		door: &door{fleet: w.fleet, open: map[net.Conn]bool{}}, rooms: map[string]bool{}, changed: make(chan struct{}, 1),
+	}
+	for range 1 + a.rng.IntN(2) {
+		a.rooms[w.room(a.rng)] = true
 	}
 	if i%50 != 49 {
 		a.user = fmt.Sprintf("u%d", i%w.users)
@@ -185,7 +191,10 @@ func (a *actor) invoke(c *conn, result any, method string, args ...any) error {
 	case errors.As(err, &refused) && a.w.model.wasAway(begun, a.w.model.now()):
 	case errors.Is(err, context.DeadlineExceeded) && !c.lives():
 	default:
-		a.w.suspect("%v: %s%q begun at %s, ended at %s, failed: %v", c, method, args, seconds(begun), seconds(a.w.model.now()), err)
+		c.mu.Lock()
+		node := c.node
+		c.mu.Unlock()
+		a.w.suspect(node, "%v: %s%q begun at %s, ended at %s, failed: %v", c, method, args, seconds(begun), seconds(a.w.model.now()), err)
 	}
 	return err
 }
@@ -222,11 +231,11 @@ func (a *actor) step() {
 	case dice < 0.90 && len(a.rooms) < 3:
 		a.rooms[room] = true
 		a.join(c, room)
-	case dice < 0.95:
-		if a.rooms[room] {
-			delete(a.rooms, room)
-			a.leave(c, room)
-		}
+	case dice < 0.95 && len(a.rooms) > 0:
+		rooms := slices.Sorted(maps.Keys(a.rooms))
+		room = rooms[other.index%len(rooms)]
+		delete(a.rooms, room)
+		a.leave(c, room)
 	case dice < 0.97:
 		a.cut(c)
 	case dice < 0.985:
@@ -288,9 +297,12 @@ func (a *actor) settle() {
 	}
 	limit := time.NewTimer(readyTimeout)
 	defer limit.Stop()
+	again := time.NewTicker(500 * time.Millisecond) // for what failed while Redis did not answer
+	defer again.Stop()
 	for !a.settled() {
 		select {
 		case <-a.changed:
+		case <-again.C:
 		case <-limit.C:
 			a.w.model.problem("%v is not at rest: the client is %v", a.current(), a.client.State())
 			return
@@ -341,13 +353,14 @@ func (a *actor) settled() bool {
 // A door leads to the cluster: each TCP connection goes to the next node.
 type door struct {
 	fleet *fleet
+	only  *node // that it leads to; nil for all
 
 	mu   sync.Mutex
 	open map[net.Conn]bool
 }
 
 func (d *door) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	conn, err := d.fleet.dial(ctx)
+	conn, err := d.fleet.dial(ctx, d.only)
 	if err != nil {
 		return nil, err
 	}

@@ -27,7 +27,7 @@ func (m *model) check() {
 // wants are the messages of this round that must reach each connection: those whose sending went well and was not near an
 // outage, for who was there before they were sent, and still is.
 func (m *model) wants() map[*conn][]*message {
-	living := m.living()
+	living := slices.DeleteFunc(m.living(), func(c *conn) bool { return m.troubled[c.node] })
 	byID, byUser, byRoom := map[string][]*conn{}, map[string][]*conn{}, map[string][]*conn{}
 	since := map[*conn]map[string]moment{}
 	for _, c := range living {

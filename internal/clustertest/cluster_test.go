@@ -58,9 +58,9 @@ type world struct {
 	struck    atomic.Pointer[node] // that something was done to in this round
 
 	mu       sync.Mutex
-	suspects []string // failed calls, of which it is not known yet whether a node has counted them
-	blind    int      // rounds in which less is shown, because Redis did not answer by itself
+	suspects []suspicion
 	rounds   int
+	blind    int // rounds in which less is shown, because a node was in trouble by itself
 }
 
 // roundSteps is how many things each actor does in a round.
@@ -94,12 +94,12 @@ func newWorld(t *testing.T) *world {
 	for i := range *connections {
 		w.actors = append(w.actors, newActor(w, i))
 	}
-	t.Cleanup(func() { w.all(func(a *actor) { a.disconnect() }) })
+	t.Cleanup(w.disconnect)
 	return w
 }
 
 // room picks one: as many members are in each, whatever the number of clients.
-func (w *world) room(rng *rand.Rand) string { return fmt.Sprintf("r%d", rng.IntN(1+len(w.actors)/10)) }
+func (w *world) room(rng *rand.Rand) string { return fmt.Sprintf("r%d", rng.IntN(1+*connections/10)) }
 
 // quiet says whether nothing is being done to the cluster.
 func (w *world) quiet() bool { return !w.disturbed.Load() }
@@ -130,8 +130,14 @@ func (w *world) round(f fault) {
 			a.away = false
 		}
 	}
-	w.all((*actor).settle)
+	for range 1 + w.users/50 { // these go offline
+		user := fmt.Sprintf("u%d", w.rng.IntN(w.users))
+		for _, a := range w.actors {
+			a.away = a.away || a.user == user
+		}
+	}
 	before := w.fleet.read()
+	w.all((*actor).settle)
 	w.steps = newCounter(len(w.actors) * roundSteps)
 	var course sync.WaitGroup
 	if f.run != nil {
@@ -158,6 +164,7 @@ func (w *world) round(f fault) {
 	settled := w.model.now()
 	w.disturbed.Store(false)
 	w.model.note("at rest")
+	present := w.model.now()
 	w.judge(start, before)
 	w.model.check()
 	w.struck.Store(nil)
@@ -168,43 +175,54 @@ func (w *world) round(f fault) {
 			got += len(c.log)
 		}
 		w.model.mu.Unlock()
-		fmt.Printf("%8s %-14s %6d sent %7d received, acting %s, settling %s, checking %s\n", seconds(start), f.name, sent, got,
-			seconds(acted-start), seconds(settled-acted), seconds(w.model.now()-settled))
+		fmt.Printf("%8s %-14s %6d sent %7d received, acting %s, settling %s, presence %s, checking %s\n", seconds(start), f.name, sent, got,
+			seconds(acted-start), seconds(settled-acted), seconds(present-settled), seconds(w.model.now()-present))
 	}
 	w.model.endRound()
 }
 
-// judge turns calls that failed without a reason into problems, unless a node has counted that it had lost Redis by itself: on a
-// machine without time for anything, Redis' answers may be too late.
+// judge turns what should not have happened into problems, unless the node has counted that it was in trouble: on a machine without
+// time for anything, Redis' answers may be too late, and to a node that was paused they are.
 func (w *world) judge(start moment, before map[string]reading) {
 	w.mu.Lock()
 	suspects := w.suspects
 	w.suspects = nil
-	w.rounds++
 	w.mu.Unlock()
+	w.rounds++
 	end := w.model.now()
-	if !w.model.wasAway(start, end) {
-		for process, r := range w.fleet.read() {
-			trouble := r.trouble(before[process])
-			if trouble == "" {
-				continue
-			}
-			fmt.Printf("TestCluster: in the round from %s to %s, %s, and nothing was done to Redis: what was lost or failed in it is not held against it\n",
-				seconds(start), seconds(end), trouble)
-			w.model.outages = append(w.model.outages, span{start, end})
-			w.blind++
-			return
+	away, blind := w.model.wasAway(start, end), false
+	clear(w.model.troubled)
+	for process, r := range w.fleet.read() {
+		trouble := r.trouble(before[process])
+		if trouble == "" || away {
+			continue
 		}
+		w.model.troubled[process] = true
+		w.model.note("%s", trouble)
+		if struck := w.struck.Load(); struck != nil && process == struck.process() {
+			continue
+		}
+		blind = true
+		fmt.Printf("TestCluster: in the round from %s to %s, %s, and nothing was done to it: what failed or was lost there is not held against it\n",
+			seconds(start), seconds(end), trouble)
 	}
-	for _, text := range suspects {
-		w.model.problem("%s", text)
+	if blind {
+		w.blind++
+	}
+	for _, s := range suspects {
+		if s.node == "" && len(w.model.troubled) == 0 || s.node != "" && !w.model.troubled[s.node] {
+			w.model.problem("%s", s.text)
+		}
 	}
 }
 
-func (w *world) suspect(format string, args ...any) {
+// A suspicion is something that should not happen to clients of a node that works; without a name, while all work.
+type suspicion struct{ node, text string }
+
+func (w *world) suspect(node, format string, args ...any) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.suspects = append(w.suspects, fmt.Sprintf(format, args...))
+	w.suspects = append(w.suspects, suspicion{node, fmt.Sprintf(format, args...)})
 }
 
 // holdTime is how long it may take until nodes have told an empty Redis which stateful connections they have.
@@ -230,12 +248,16 @@ func (w *world) lost(c *conn, why error) {
 	w.model.problem("%v was lost, and nothing was done to it: %v\n\tits node logged: %s", c, why, w.fleet.grep(c.id, 5))
 }
 
+func (w *world) disconnect() {
+	w.all((*actor).disconnect)
+}
+
 // finish lets everybody leave, and stops the nodes.
 func (w *world) finish() {
-	w.all(func(a *actor) { a.disconnect() })
+	w.disconnect()
 	w.fleet.each((*node).stop)
 	w.fleet.checkLogs()
 	if w.blind > w.rounds/2 {
-		w.t.Errorf("in %d of %d rounds Redis did not answer in time by itself: the machine is too busy for this test to show anything", w.blind, w.rounds)
+		w.t.Errorf("in %d of %d rounds nodes were in trouble by themselves: the machine is too busy for this test to show anything", w.blind, w.rounds)
 	}
 }

@@ -19,7 +19,8 @@ type model struct {
 	mu       sync.Mutex
 	conns    []*conn
 	messages []*message
-	outages  []span // of Redis
+	outages  []span          // of Redis
+	troubled map[string]bool // processes whose clients may have missed something in this round
 	history  []event
 	problems []string
 	round    int // the first message of the round
@@ -35,7 +36,7 @@ type event struct {
 }
 
 func newModel() *model {
-	return &model{start: time.Now(), changed: make(chan struct{}, 1)}
+	return &model{start: time.Now(), changed: make(chan struct{}, 1), troubled: map[string]bool{}}
 }
 
 func (m *model) now() moment { return time.Since(m.start) }

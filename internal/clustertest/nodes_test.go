@@ -32,6 +32,7 @@ type fleet struct {
 	redis *redistest.Server
 	nodes []*node
 	next  atomic.Uint64 // whose turn it is to get a connection
+	told  float64       // bytes that Redis has told of itself
 }
 
 // A node is one address with one process after the other behind it.
@@ -126,13 +127,13 @@ func (f *fleet) killAll() {
 	}
 }
 
-// dial opens a TCP connection to the next node that is up, as a balancer without affinity does. Each dead one costs a try.
-func (f *fleet) dial(ctx context.Context) (net.Conn, error) {
+// dial opens a TCP connection to the next node that is up, as a balancer without affinity does; or to only, if that is not nil.
+func (f *fleet) dial(ctx context.Context, only *node) (net.Conn, error) {
 	first := f.next.Add(1)
 	err := errors.New("no node is up")
 	for i := range uint64(len(f.nodes)) {
 		n := f.nodes[(first+i)%uint64(len(f.nodes))]
-		if !n.isUp() {
+		if !n.isUp() || only != nil && n != only {
 			continue
 		}
 		var conn net.Conn

@@ -13,6 +13,7 @@ type reading struct {
 	gaps    float64 // interruptions of its subscription link
 	failed  float64 // publish calls
 	slow    float64 // clients
+	leases  float64 // lost
 }
 
 // read asks all nodes that run.
@@ -36,6 +37,8 @@ func (f *fleet) read() map[string]reading {
 				r.gaps += v
 			case "hubfleet_slow_clients_total":
 				r.slow += v
+			case "hubfleet_leases_lost_total":
+				r.leases += v
 			case "hubfleet_backplane_publishes_total":
 				if !strings.Contains(labels, `"sent"`) {
 					r.failed += v
@@ -47,13 +50,12 @@ func (f *fleet) read() map[string]reading {
 	return all
 }
 
-// trouble says what a process has counted since.
+// trouble says what a process has counted since; empty for nothing.
 func (r reading) trouble(since reading) string {
-	switch {
-	case r.slow > since.slow:
-		return fmt.Sprintf("%s closed %v slow clients", r.process, r.slow-since.slow)
-	case r.gaps > since.gaps || r.failed > since.failed:
-		return fmt.Sprintf("%s counted %v gaps and %v failed publish calls", r.process, r.gaps-since.gaps, r.failed-since.failed)
+	since = reading{r.process, r.gaps - since.gaps, r.failed - since.failed, r.slow - since.slow, r.leases - since.leases}
+	if since == (reading{process: r.process}) {
+		return ""
 	}
-	return ""
+	return fmt.Sprintf("%s counted %v gaps, %v failed publish calls, %v slow clients and %v lost leases",
+		r.process, since.gaps, since.failed, since.slow, since.leases)
 }

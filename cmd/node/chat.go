@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"iter"
 	"time"
 
@@ -15,6 +16,8 @@ type ChatClient struct {
 	ReceiveMessage func(user, message string) error
 	// SystemMessage shows what the server has to say.
 	SystemMessage func(text string) error
+	// PresenceChanged says that a user has come online, or gone. It is called after WatchPresence.
+	PresenceChanged func(userID string, online bool) error
 }
 
 // to calls methods of the clients that the target chooses.
@@ -142,11 +145,87 @@ type identity struct {
 
 // WhoAmI says how the caller is connected.
 func (h *ChatHub) WhoAmI(c *hub.Call) (identity, error) {
-	who := identity{ConnectionID: c.ConnectionID(), Node: h.node, Transport: c.Connection().Transport()}
-	if user := c.UserID(); user != "" {
-		who.UserID = &user
+	return identity{c.ConnectionID(), orNull(c.UserID()), h.node, c.Connection().Transport()}, nil
+}
+
+// The bounds of Online.
+const maxOnline = 1000
+
+// Online returns those of the users who are online, on any node, in the order asked.
+func (h *ChatHub) Online(c *hub.Call, userIDs []string) ([]string, error) {
+	if len(userIDs) > maxOnline {
+		return nil, hub.Errorf("Online takes %d users at a time, not %d.", maxOnline, len(userIDs))
 	}
-	return who, nil
+	online, err := c.Presence().Online(c, userIDs...)
+	if err != nil {
+		return nil, err
+	}
+	found := make([]string, 0, len(userIDs))
+	for i, user := range userIDs {
+		if online[i] {
+			found = append(found, user)
+		}
+	}
+	return found, nil
+}
+
+// member is one connection in a room.
+type member struct {
+	ConnectionID string  `json:"connectionId"`
+	UserID       *string `json:"userId"` // null for an anonymous one
+}
+
+// Bounds of RoomMembers. A node that has crashed is missed for the 5 s of its lease; until then nobody can say who is complete.
+const (
+	maxMembers    = 10_000
+	membersWithin = 8 * time.Second
+)
+
+// RoomMembers returns who is in a room, on all nodes. When a node does not answer, the others are asked until it does, or is
+// known to have gone.
+func (h *ChatHub) RoomMembers(c *hub.Call, room string) ([]member, error) {
+	if err := checkRoom(room); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(c, membersWithin)
+	defer cancel()
+	members := []member{}
+	for after := ""; ; {
+		page, err := c.Groups().Members(ctx, room, after, hub.MaxPage)
+		switch {
+		case err != nil:
+			return nil, err
+		case !page.Complete() && ctx.Err() != nil:
+			return nil, hub.Errorf("Not all nodes have answered. Ask again in a moment.")
+		case !page.Complete():
+			continue
+		case len(members)+len(page.List) > maxMembers:
+			return nil, hub.Errorf("The room has more than %d members.", maxMembers)
+		}
+		for _, m := range page.List {
+			members = append(members, member{m.ConnectionID, orNull(m.UserID)})
+		}
+		if after = page.Next; after == "" {
+			return members, nil
+		}
+	}
+}
+
+// maxWatched is how many online users WatchPresence returns.
+const maxWatched = 1000
+
+// WatchPresence returns the users who are online now, the first thousand of them. From then on PresenceChanged is called for every
+// user who comes or goes.
+func (h *ChatHub) WatchPresence(c *hub.Call) ([]string, error) {
+	return c.Presence().Notify(c, "PresenceChanged", maxWatched)
+}
+
+// orNull is how a user id is shown: null for an anonymous user.
+func orNull(userID string) *string {
+	if userID == "" {
+		return nil
+	}
+	return &userID
 }
 
 // Fail fails with a message that is meant for the caller.

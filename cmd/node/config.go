@@ -10,6 +10,7 @@ import (
 	"github.com/hubfleet/hubfleet/pkg/cluster"
 	"github.com/hubfleet/hubfleet/pkg/hub"
 	"github.com/hubfleet/hubfleet/pkg/node"
+	"github.com/hubfleet/hubfleet/pkg/presence"
 	"github.com/hubfleet/hubfleet/pkg/transport"
 )
 
@@ -35,6 +36,7 @@ type config struct {
 	redis, redisPrefix, nodeName string
 	redisConnections             int
 	redisSharded                 bool
+	presenceGrace                time.Duration
 	clusterSecret                []byte
 
 	allowedOrigins         []string
@@ -104,6 +106,8 @@ func (c *config) cluster() []settings.Setting {
 			Usage: "Spread messages over the servers of a Redis Cluster (7.0 and newer) with sharded Pub/Sub; the same on all nodes. Nodes of ASP.NET Core cannot take part then"},
 		{Name: "node-name", Group: group, Value: settings.StringFunc(&c.nodeName, "name", node.CheckName), DefaultText: "the host's name and something random",
 			Usage: "What this process is called in logs; no two at a time may share a name"},
+		{Name: "presence-grace", Group: group, Value: settings.Duration(&c.presenceGrace), Default: presence.DefaultGrace.String(),
+			Usage: "How long a user stays online after the last connection has left"},
 		{Name: "cluster-secret", Group: group, Value: settings.Bytes(&c.clusterSecret, cluster.MinSecret), Secret: true, DefaultText: "made once and kept in Redis",
 			Usage: "Signs connection tokens and forwarded requests; the same on all nodes, at least 32 bytes"},
 	}
@@ -236,6 +240,7 @@ func (c *config) node(log *slog.Logger) node.Config {
 		ClusterSecret:  c.clusterSecret,
 		AllowedOrigins: c.allowedOrigins,
 		JWT:            c.jwt(),
+		PresenceGrace:  c.presenceGrace,
 		DrainTimeout:   c.drainTimeout,
 		DrainDelay:     c.drainDelay,
 		Logger:         log,

@@ -38,6 +38,19 @@ export interface ChatHub {
   Sum(numbers: Subject<number>): Promise<number>;
   /** WhoAmI says how the caller is connected. */
   WhoAmI(): Promise<Identity>;
+  /**
+   * Online returns those of the users who are online, on any node, in the order asked.
+   */
+  Online(userIDs: string[]): Promise<string[]>;
+  /**
+   * RoomMembers returns who is in a room, on all nodes. It fails when a node does not say.
+   */
+  RoomMembers(room: string): Promise<Member[]>;
+  /**
+   * WatchPresence returns the users who are online now, the first thousand of them. From then on PresenceChanged is called for every
+   * user who comes or goes.
+   */
+  WatchPresence(): Promise<string[]>;
   /** Fail fails with a message that is meant for the caller. */
   Fail(message: string): Promise<void>;
 }
@@ -48,6 +61,10 @@ export interface ChatClient {
   ReceiveMessage: (user: string, message: string) => void;
   /** SystemMessage shows what the server has to say. */
   SystemMessage: (text: string) => void;
+  /**
+   * PresenceChanged says that a user has come online, or gone. It is called after WatchPresence.
+   */
+  PresenceChanged: (userID: string, online: boolean) => void;
 }
 
 /** What chatHub makes of a connection. */
@@ -78,6 +95,9 @@ export function chatHub(connection: HubConnection): ChatHubConnection {
     Counter: (...args) => connection.stream("Counter", ...args),
     Sum: (...args) => connection.invoke("Sum", ...args),
     WhoAmI: () => connection.invoke("WhoAmI"),
+    Online: (...args) => connection.invoke("Online", ...args),
+    RoomMembers: (...args) => connection.invoke("RoomMembers", ...args),
+    WatchPresence: () => connection.invoke("WatchPresence"),
     Fail: (...args) => connection.invoke("Fail", ...args),
     send: (method, ...args) => connection.send(method, ...args),
     on: (method, handler) => connection.on(method, handler),
@@ -93,4 +113,11 @@ export interface Identity {
   userId: string | null;
   node: string;
   transport: string;
+}
+
+/** member is one connection in a room. */
+export interface Member {
+  connectionId: string;
+  /** null for an anonymous one */
+  userId: string | null;
 }

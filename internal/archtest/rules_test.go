@@ -89,14 +89,14 @@ var rules = map[string]rule{
 		why: "it wires the packages into a running node; flags and files are the command's",
 		may: []string{
 			"pkg/auth", "pkg/backplane", "pkg/cluster", "pkg/hub", "pkg/metrics", "pkg/peer", "pkg/presence", "pkg/protocol", "internal/jsonfields", "pkg/transport",
-			"internal/redisurl",
+			"internal/hubpresence", "internal/redisurl",
 		},
 	},
 	"cmd/node": {
 		why: "it reads settings, maps the sample hub and serves the demo page; all else is pkg/node's",
 		may: []string{
 			"pkg/auth", "pkg/backplane", "pkg/cluster", "pkg/hub", "pkg/metrics", "pkg/node", "pkg/peer", "pkg/presence", "pkg/protocol", "internal/jsonfields", "pkg/transport",
-			"internal/redisurl", "internal/settings",
+			"internal/hubpresence", "internal/redisurl", "internal/settings",
 		},
 	},
 
@@ -121,7 +121,7 @@ var rules = map[string]rule{
 		why: "it is a node like cmd/node, with another hub, so that tests can ask what the sample hub has no methods for",
 		may: []string{
 			"pkg/auth", "pkg/backplane", "pkg/cluster", "pkg/hub", "pkg/metrics", "pkg/node", "pkg/peer", "pkg/presence", "pkg/protocol", "internal/jsonfields", "pkg/transport",
-			"internal/redisurl",
+			"internal/hubpresence", "internal/redisurl",
 		},
 	},
 

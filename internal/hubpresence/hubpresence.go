@@ -25,9 +25,11 @@ func (t tracker) Add(c hub.Present) {
 func (t tracker) Remove(id string) { t.presence.Remove(id) }
 
 // Settle waits for a tracker whose Add others see later only.
-func (t tracker) Settle(ctx context.Context) error {
-	if s, ok := t.presence.(interface{ Settle(context.Context) error }); ok {
-		return translate(s.Settle(ctx))
+func (t tracker) Settle(ctx context.Context, id string) error {
+	if s, ok := t.presence.(interface {
+		Settle(ctx context.Context, id string) error
+	}); ok {
+		return translate(s.Settle(ctx, id))
 	}
 	return nil
 }

@@ -109,7 +109,7 @@ func (h *host) announce(ctx context.Context, c *Connection) {
 	if c.identity.UserID == "" {
 		return // an anonymous one is never online
 	}
-	if err := tracker.Settle(ctx); err != nil {
+	if err := tracker.Settle(ctx, c.id); err != nil {
 		c.log().Debug("connected before it is known who is online", "error", err)
 	}
 }

@@ -83,23 +83,28 @@ func (g Groups) Has(ctx context.Context, connectionID, group string) (bool, erro
 	if c := g.host.connections.get(connectionID); c != nil {
 		return c.isIn(group), nil
 	}
-	_, in, err := g.host.find(ctx, connectionID, group)
+	_, in, err := g.host.server.fleet.find(ctx, g.host.name, connectionID, group)
 	return in, err
 }
 
 // Find says where a connection is. The error is as that of Groups.Has.
 func (c Clients) Find(ctx context.Context, connectionID string) (Member, error) {
-	m, _, err := c.host.find(ctx, connectionID, "")
+	m, _, err := c.host.server.fleet.find(ctx, c.host.name, connectionID, "")
 	return m, err
 }
 
-// find asks for one connection, and whether it is in a group.
-func (h *host) find(ctx context.Context, id, group string) (m Member, in bool, err error) {
+// Find says where a connection is, of whatever hub. The error is as that of Groups.Has.
+func (s *Server) Find(ctx context.Context, connectionID string) (Member, error) {
+	m, _, err := s.fleet.find(ctx, "", connectionID, "")
+	return m, err
+}
+
+// find asks for one connection of a hub, or of all, and whether it is in a group.
+func (f *fleet) find(ctx context.Context, hub, id, group string) (m Member, in bool, err error) {
 	q := protocol.FleetRequest{
-		Hub: h.name, Action: protocol.FleetList, Choice: protocol.FleetConnections, Names: []string{id}, Group: group, Limit: 1,
+		Hub: hub, Action: protocol.FleetList, Choice: protocol.FleetConnections, Names: []string{id}, Group: group, Limit: 1,
 	}
 	has := func(p protocol.FleetReply) bool { return len(p.Members) > 0 }
-	f := &h.server.fleet
 	if own := f.answer(ctx, q); has(own) {
 		return memberOf(own, own.Members[0]), own.Count > 0, nil
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"os"
 	"reflect"
@@ -83,9 +84,12 @@ func NewServer(o Options) *Server {
 	s.beat.server = s
 	s.starter.server = s
 	s.tokens = newTokens(o.Cluster)
-	s.fleet = fleet{server: s, id: randomName()}
-	if o.Cluster != nil {
+	s.fleet = fleet{server: s, id: s.options.NodeName}
+	switch {
+	case o.Cluster != nil:
 		s.fleet.id = o.Cluster.NodeID()
+	case s.backplane != nil:
+		s.fleet.id = randomName() // the name may be another server's, too
 	}
 	s.watching.server = s
 	if s.backplane != nil {
@@ -334,6 +338,13 @@ func (s *Server) Named(name string) *Context {
 		return &Context{host: hosts[0]}
 	}
 	return nil
+}
+
+// Names are the names of the hubs that are mapped, in order.
+func (s *Server) Names() []string {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return slices.Sorted(maps.Keys(s.byName))
 }
 
 // enter counts a goroutine that Shutdown waits for; it returns false once the server is stopping.

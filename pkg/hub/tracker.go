@@ -16,8 +16,8 @@ type Tracker interface {
 	Add(c Present)
 	// Remove says that it has gone. It never blocks.
 	Remove(connectionID string)
-	// Settle returns when all that was added and removed before is known to all nodes.
-	Settle(ctx context.Context) error
+	// Settle returns when a connection that was added is known to all nodes.
+	Settle(ctx context.Context, connectionID string) error
 	// SetMetadata attaches a small value to a connection of this server. The error says that there is no such connection here, or that
 	// the value is too large.
 	SetMetadata(connectionID string, metadata []byte) error
@@ -57,7 +57,7 @@ type absent struct{}
 
 func (absent) Add(Present)                                            {}
 func (absent) Remove(string)                                          {}
-func (absent) Settle(context.Context) error                           { return nil }
+func (absent) Settle(context.Context, string) error                   { return nil }
 func (absent) SetMetadata(string, []byte) error                       { return ErrNoPresence }
 func (absent) Online(context.Context, ...string) ([]bool, error)      { return nil, ErrNoPresence }
 func (absent) Users(context.Context, string, int) ([]string, error)   { return nil, ErrNoPresence }

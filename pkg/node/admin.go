@@ -19,6 +19,8 @@ func (n *Node) adminHandler() http.Handler {
 		mux.Handle("/debug/pprof/", guard(pprofHandler()))
 		mux.Handle("POST /drain", guard(http.HandlerFunc(n.serveDrain)))
 		mux.Handle("GET /drain", guard(http.HandlerFunc(n.serveProgress)))
+		n.handleQueries(mux, guard)
+		n.handleControl(mux, guard)
 	}
 	return mux
 }

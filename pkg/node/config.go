@@ -80,6 +80,10 @@ type Config struct {
 	// Authenticate, if not nil, says who sent a request, in place of JWT; see hub.Options.
 	Authenticate func(r *http.Request) (hub.Identity, error)
 
+	// PresenceGrace is how long a user stays online after the last connection has left. Zero means presence.DefaultGrace, 5 s; negative,
+	// not at all.
+	PresenceGrace time.Duration
+
 	// DrainTimeout bounds the whole time that Run takes to stop. Zero means DefaultDrainTimeout.
 	DrainTimeout time.Duration
 	// DrainDelay is the first part of that, in which the node is not ready and serves on, so that balancers learn of it before clients

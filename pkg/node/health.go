@@ -31,6 +31,10 @@ func (n *Node) checks() []check {
 			list = append(list, check{"secret", false, true, since, err})
 		}
 	}
+	if n.presence != nil {
+		s := n.presence.State()
+		list = append(list, check{"presence", s.Up, s.EverUp, s.Since, s.Err})
+	}
 	return list
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/hubfleet/hubfleet/pkg/hub"
 	"github.com/hubfleet/hubfleet/pkg/metrics"
 	"github.com/hubfleet/hubfleet/pkg/peer"
+	"github.com/hubfleet/hubfleet/pkg/presence"
 )
 
 // Node is one node of a cluster. New, Map and Handle come first, then Run, once.
@@ -27,11 +28,13 @@ type Node struct {
 	metrics *metrics.Metrics
 	mux     *http.ServeMux
 
-	backplane *backplane.Redis // nil without Redis
-	probe     *backplane.Probe // around backplane
-	cluster   *cluster.Redis   // nil without Redis
-	peer      *peer.Peer       // nil without Redis, and when that is off
-	auth      *auth.Verifier   // nil without a secret
+	backplane *backplane.Redis     // nil without Redis
+	probe     *backplane.Probe     // around backplane
+	cluster   *cluster.Redis       // nil without Redis
+	presence  *presence.Redis      // nil without Redis
+	alone     *presence.MemoryNode // nil with Redis
+	peer      *peer.Peer           // nil without Redis, and when that is off
+	auth      *auth.Verifier       // nil without a secret
 
 	clients, admin, peers net.Listener // from Listen on
 	advertise             string       // from Listen on: the peer listener's URL
@@ -67,6 +70,9 @@ func New(c Config) (*Node, error) {
 		MintFor:        n.mintFor,
 	}
 	if err := errors.Join(n.joinCluster(&options, nodeID), n.setAuthenticate(&options)); err != nil {
+		return nil, err
+	}
+	if err := n.joinPresence(&options); err != nil {
 		return nil, err
 	}
 	n.hubs = hub.NewServer(options)
@@ -106,12 +112,14 @@ func (n *Node) joinCluster(o *hub.Options, nodeID string) error {
 		Secret: secret,
 		Logger: c.Logger,
 		Hooks:  n.metrics.Cluster(),
+
+		Connections: func() int { return n.hubs.Connections() },
 	})
 	if err != nil {
 		return err
 	}
 	n.probe = backplane.NewProbe(n.backplane, "probe:"+nodeID, n.metrics.Probe())
-	o.Backplane, o.Cluster = n.probe, n.cluster
+	o.Backplane, o.Cluster, o.Nodes = n.probe, n.cluster, n.liveNodes
 	n.joinPeers(o)
 	return nil
 }

@@ -34,12 +34,13 @@ func (n *Node) Run(ctx context.Context) error {
 	inCluster, leaveCluster := context.WithCancel(context.WithoutCancel(ctx))
 	defer leaveCluster()
 	var parts, last sync.WaitGroup
-	failed := make(chan error, 5) // one for each part, so that none waits to be heard
+	failed := make(chan error, 6) // one for each part, so that none waits to be heard
 
 	if n.backplane != nil {
 		parts.Go(func() { report(failed, "backplane", n.backplane.Run(background)) })
 		parts.Go(func() { _ = n.probe.Run(background) }) // it has no errors
 		parts.Go(func() { n.watchNodes(background) })
+		parts.Go(func() { report(failed, "presence", n.presence.Run(background)) })
 		parts.Go(func() { n.holdSessions(background) })
 		last.Go(func() { report(failed, "cluster", n.cluster.Run(inCluster)) })
 	}
@@ -65,6 +66,9 @@ func (n *Node) Run(ctx context.Context) error {
 	n.drain(servers.clients)
 	stopBackground()
 	servers.end()
+	if n.alone != nil {
+		n.alone.Close()
+	}
 	parts.Wait()
 	leaveCluster()
 	last.Wait()

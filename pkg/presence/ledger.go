@@ -20,7 +20,17 @@ const (
 type member struct {
 	Connection
 	left   bool
-	queued bool // its coming, or its new metadata, waits to be sent
+	queued bool          // its coming, or its new metadata, waits to be sent
+	known  bool          // Redis has been told of it
+	told   chan struct{} // closed when known becomes true; nil while nobody waits for that
+}
+
+// tell notes that Redis has been told of m.
+func (m *member) tell() {
+	if m.known = true; m.told != nil {
+		close(m.told)
+		m.told = nil
+	}
 }
 
 // change is something to tell a partition: that a connection is there, or that it has left.
@@ -50,6 +60,7 @@ type batch struct {
 	seq     uint64
 	changes int
 	done    bool
+	news    []*member // whom Redis hears of for the first time
 	keys    []string
 	args    []any
 }
@@ -122,6 +133,9 @@ func (l *ledger) next(graceMS int64) *batch {
 		}
 		b.keys = append(b.keys, key)
 		b.args = append(b.args, m.ID, m.User, what)
+		if !m.known && !m.left {
+			b.news = append(b.news, m)
+		}
 		b.changes++
 	}
 	for b.changes < most && len(l.announce) > 0 {
@@ -175,6 +189,9 @@ func (l *ledger) answered(b *batch, s status) Cause {
 		return Gap
 	}
 	l.applied, l.under = b.seq, nil
+	for _, m := range b.news {
+		m.tell()
+	}
 	l.done = l.done || b.done
 	return ""
 }

@@ -242,6 +242,31 @@ func (r *Redis) Add(c Connection) {
 	})
 }
 
+// Settle waits until Redis has been told of a connection of this node, which Add does not. One that has left, or was never there, needs
+// no waiting. The error is ctx's, or wraps ErrUnavailable when Redis is known to be away: then there is no waiting either.
+func (r *Redis) Settle(ctx context.Context, id string) error {
+	r.mu.Lock()
+	m := r.members[id]
+	switch {
+	case m == nil || m.known:
+		r.mu.Unlock()
+		return nil
+	case r.state.Err != nil:
+		defer r.mu.Unlock()
+		return fmt.Errorf("%w: %w", ErrUnavailable, r.state.Err)
+	case m.told == nil:
+		m.told = make(chan struct{})
+	}
+	told := m.told
+	r.mu.Unlock()
+	select {
+	case <-told:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
 // Remove says that a connection of this node has left; see [Tracker].
 func (r *Redis) Remove(id string) {
 	r.tell(func() (change, bool) {

@@ -26,7 +26,7 @@ func TestBadUsage(t *testing.T) {
 		want string // all of standard error
 	}{
 		{"unknown flag", []string{"--lisen=:1"}, nil, "node: --lisen: there is no such flag; did you mean --listen?\n"},
-		{"flag of another version", []string{"--presence-grace=5s"}, nil, "node: --presence-grace: there is no such flag; node --help lists them all\n"},
+		{"flag of another version", []string{"--presence-lease=5s"}, nil, "node: --presence-lease: there is no such flag; node --help lists them all\n"},
 		{"bad duration", []string{"--keep-alive=5"}, nil, "node: --keep-alive: \"5\": use a number and a unit, such as \"15s\", \"500ms\" or \"1m30s\"\n"},
 		{"bad address", []string{"--listen=8080"}, nil, "node: --listen: \"8080\": use HOST:PORT, or :PORT for all interfaces\n"},
 		{"bad peer address", []string{"--peer-listen=8081"}, nil, "node: --peer-listen: \"8081\": use HOST:PORT, or :PORT for all interfaces\n"},

@@ -43,7 +43,8 @@ export interface ChatHub {
    */
   Online(userIDs: string[]): Promise<string[]>;
   /**
-   * RoomMembers returns who is in a room, on all nodes. It fails when a node does not say.
+   * RoomMembers returns who is in a room, on all nodes. When a node does not answer, the others are asked until it does, or is
+   * known to have gone.
    */
   RoomMembers(room: string): Promise<Member[]>;
   /**

@@ -92,6 +92,11 @@ var rules = map[string]rule{
 			"internal/hubpresence", "internal/redisurl",
 		},
 	},
+	"pkg/publisher": {
+		why:   "it joins a program that is no node to the hubs of a cluster; it must listen to nobody, and carry none of what nodes need for that",
+		may:   []string{"pkg/backplane", "pkg/cluster", "pkg/hub", "pkg/presence", "pkg/protocol", "pkg/transport", "internal/hubpresence", "internal/jsonfields", "internal/redisurl"},
+		never: map[string]string{prometheus: "the program that publishes counts what it likes"},
+	},
 	"cmd/node": {
 		why: "it reads settings, maps the sample hub and serves the demo page; all else is pkg/node's",
 		may: []string{

@@ -168,6 +168,9 @@ func (c *Redis) Run(ctx context.Context) error {
 	}
 }
 
+// Close releases the connections of a node's share that is not run, for a process that only asks. Run does so itself.
+func (c *Redis) Close() error { return c.client.Close() }
+
 // pause is how long to wait before the next contact. All nodes lose Redis at the same moment; chance spreads their return.
 func (c *Redis) pause(failures int) time.Duration {
 	d := c.interval

@@ -230,6 +230,9 @@ func (h *host) commandGroup(ctx context.Context, action protocol.GroupAction, co
 	}
 	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
 	defer cancel()
+	if err := h.listening(ctx); err != nil {
+		return err
+	}
 	id, acked := h.acks.add()
 	defer h.acks.done(id)
 	payload := protocol.AppendGroupCommand(nil, protocol.GroupCommand{

@@ -168,6 +168,9 @@ func (h *host) invokeRemote(ctx context.Context, connectionID string, result any
 	p := &pendingResult{id: connectionID, answer: make(chan clientResult, 1)}
 	h.results.add(id, p)
 	defer h.results.take(id)
+	if err := h.listening(ctx); err != nil {
+		return err
+	}
 	b, channel := h.server.backplane, h.name+channelConnection+connectionID
 	receivers, err := b.Publish(ctx, protocol.AppendClusterInvocation(nil, inv), channel)
 	switch {

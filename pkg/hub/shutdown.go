@@ -28,7 +28,7 @@ func (s *Server) Drain(ctx context.Context, window time.Duration) error {
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	s.stopping = true
-	hosts := slices.Collect(maps.Values(s.byPath))
+	hosts := slices.Collect(maps.Values(s.byName))
 	s.mu.Unlock()
 	gone := make(chan struct{})
 	go func() {

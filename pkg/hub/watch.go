@@ -257,16 +257,21 @@ func (p *page) changed(user string) {
 
 // tellOne passes one change on. t.mu must be held.
 func (t *watching) tellOne(change PresenceChange, w *wakeList) {
-	messages := map[string]*outgoing{} // by the method's name; hardly ever more than one
+	type kind struct {
+		host   *host
+		method string
+	}
+	messages := map[kind]*outgoing{} // hardly ever more than one
 	reached := map[*host]int{}
 	for c, watcher := range t.watchers {
 		if watcher.method == "" {
 			continue // it has not been told what is online yet
 		}
-		m := messages[watcher.method]
+		k := kind{c.host, watcher.method}
+		m := messages[k]
 		if m == nil {
 			m = c.host.outgoing(watcher.method, []any{change.User, change.Online})
-			messages[watcher.method] = m
+			messages[k] = m
 		}
 		if !m.made[c.codec] {
 			if err := m.make(c.codec); err != nil {

@@ -1,0 +1,113 @@
+package publisher_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/hubfleet/hubfleet/internal/redistest"
+	"github.com/hubfleet/hubfleet/pkg/client"
+	"github.com/hubfleet/hubfleet/pkg/hub"
+	"github.com/hubfleet/hubfleet/pkg/publisher"
+)
+
+// TestPublisher reaches clients of two nodes in every way.
+func TestPublisher(t *testing.T) {
+	server := redistest.Start(t)
+	hears := func(c chan string) string {
+		t.Helper()
+		select {
+		case text := <-c:
+			return text
+		case <-time.After(patience):
+			t.Fatal("nothing came")
+			return ""
+		}
+	}
+	ada, bob := make(chan string, 10), make(chan string, 10)
+	a := connect(t, startNode(t, server.URL()), "ada", ada)
+	b := connect(t, startNode(t, server.URL()), "bob", bob)
+	b.On("Ask", func(n int) (int, error) { return 2 * n, nil })
+	clients := map[*client.Client]chan string{a: ada, b: bob}
+
+	p, err := publisher.Connect(t.Context(), publisher.Options{Redis: server.URL()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	ctx, chat := t.Context(), p.Hub("Chat")
+	for c := range clients {
+		if err := chat.Groups().Add(ctx, c.ConnectionID(), "g"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, send := range []hub.Target{chat.Clients().All(), chat.Clients().Group("g"), chat.Clients().Users("ada", "bob")} {
+		if err := send.Send(ctx, "ReceiveMessage", "ops", "hello"); err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range clients {
+			if got := hears(c); got != "ops: hello" {
+				t.Errorf("heard %q", got)
+			}
+		}
+	}
+	n := 0
+	if err := chat.Clients().Client(b.ConnectionID()).Invoke(ctx, &n, "Ask", 21); n != 42 || err != nil {
+		t.Errorf("asked a client: %d, %v", n, err)
+	}
+	if err := chat.Groups().Add(ctx, "nobody", "g"); !errors.Is(err, hub.ErrNoConnection) {
+		t.Errorf("Add of nobody: %v", err)
+	}
+	members, err := chat.Groups().Members(ctx, "g", "", 0)
+	if len(members.List) != 2 || !members.Complete() || members.Nodes != 2 || err != nil {
+		t.Errorf("members %+v, %v", members, err)
+	}
+	if m, err := chat.Clients().Find(ctx, a.ConnectionID()); m.UserID != "ada" || err != nil {
+		t.Errorf("found %+v, %v", m, err)
+	}
+	nodes, err := p.Nodes(ctx)
+	if len(nodes) != 2 || err != nil {
+		t.Errorf("nodes %+v, %v: the publisher is none", nodes, err)
+	}
+	watch, stop := context.WithCancel(ctx)
+	defer stop()
+	online, changes, err := chat.Presence().Watch(watch)
+	if len(online) != 2 || err != nil {
+		t.Errorf("online %q, %v", online, err)
+	}
+	o, err := chat.Clients().User("ada").Disconnect(ctx)
+	if o.Connections != 1 || err != nil {
+		t.Errorf("disconnected %+v, %v", o, err)
+	}
+	<-a.Done()
+	for batch := range changes { // after the grace period
+		if len(batch) != 1 || batch[0] != (hub.PresenceChange{User: "ada"}) {
+			t.Errorf("changed: %+v", batch)
+		}
+		stop()
+	}
+	if p.Hub("") != nil || p.Hub("a:b") != nil {
+		t.Error("there is a hub without a name, or with a colon")
+	}
+	if err := p.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := chat.Clients().All().Send(ctx, "ReceiveMessage", "ops", "late"); !errors.Is(err, hub.ErrUnavailable) {
+		t.Errorf("after Close: %v", err)
+	}
+}
+
+// TestConnectFails says what is the matter, and leaves nothing behind.
+func TestConnectFails(t *testing.T) {
+	for _, url := range []string{"", "http://h", "redis://127.0.0.1:1"} {
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		_, err := publisher.Connect(ctx, publisher.Options{Redis: url})
+		cancel()
+		if err == nil {
+			t.Errorf("%q: no error", url)
+		} else if url == "redis://127.0.0.1:1" && (!errors.Is(err, hub.ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded)) {
+			t.Errorf("%q: %v", url, err)
+		}
+	}
+}

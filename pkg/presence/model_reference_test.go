@@ -228,6 +228,17 @@ func (w *world) exec(c simCall) []any {
 			w.checkOffline(change.User, c.kind)
 		}
 	}
+	// What was rightly swept counts again when it has been announced again.
+	if c.kind == "sweep" {
+		for i := 4; i < len(c.args); i += 2 {
+			id, user := c.args[i].(string), c.args[i+1].(string)
+			if _, there := w.ref.u[user][id]; !there {
+				for _, n := range w.nodes {
+					delete(n.claimed, id)
+				}
+			}
+		}
+	}
 	return reply
 }
 

@@ -63,12 +63,13 @@ type simNode struct {
 	number  uint64
 	until   int64 // by its own reckoning
 	members map[string]*member
-	claimed map[string]bool // connections whose coming Redis has confirmed, ever
+	claimed map[string]bool // connections whose coming Redis has confirmed, as long as that counts
 	joined  bool            // a batch of the present incarnation was confirmed
 	crashed bool
 	paused  bool
 	cut     bool // cannot reach Redis
 	ticked  int64
+	slow    uint64           // the incarnation that was slow to announce its connections, once
 	dead    map[string]int64 // incarnations seen without a lease, since when
 	sweeps  []*simSweep
 }
@@ -276,8 +277,18 @@ func (w *world) crash(n *simNode) {
 func (w *world) holds(n *simNode) bool {
 	if n.number != 0 && w.ms() >= n.until {
 		w.begin(n, 0)
+		w.prune(n)
 	}
 	return n.number != 0
+}
+
+// prune takes the claims of a node whose lease has run out from those connections that Redis does not know: nobody has to wait for it.
+func (w *world) prune(n *simNode) {
+	for id, m := range n.members {
+		if _, there := w.ref.u[m.User][id]; !there {
+			delete(n.claimed, id)
+		}
+	}
 }
 
 // begin starts a new incarnation of a node, or with number 0 ends the present one.
@@ -511,13 +522,17 @@ func (w *world) pass(ms int64) {
 			w.renew(n)
 			for range 4 { // a new incarnation asks for the time first
 				w.tick(n)
-				for range 20 {
+				sends := 20
+				if n.slow != n.number && w.chance.IntN(2) == 0 {
+					n.slow, sends = n.number, 1 // the rest comes the next time
+				}
+				for range sends {
 					if n.ledger.pending() == 0 && n.ledger.done {
 						break
 					}
 					w.send(n)
 				}
-				if n.ledger.done {
+				if n.ledger.done || sends == 1 {
 					break
 				}
 			}
@@ -546,6 +561,13 @@ func (w *world) revert() {
 	w.server++
 	w.now += 1000
 	w.kinds["reverted"]++
+	defer func() {
+		for _, n := range w.nodes {
+			if n.number == 0 || w.ms() >= n.until {
+				w.prune(n)
+			}
+		}
+	}()
 	if len(w.saved) == 0 || w.chance.IntN(3) == 0 {
 		w.note("Redis comes back empty")
 		w.ref, w.leases, w.saved, w.state = newReference(), make(map[string]simLease), nil, ""

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 
 	"github.com/hubfleet/hubfleet/pkg/metrics"
@@ -83,7 +82,7 @@ var foreign = regexp.MustCompile(`^(up|ALERTS|go_goroutines|go_gc_gomemlimit_byt
 	`process_(cpu_seconds_total|resident_memory_bytes|open_fds|max_fds)|kube_horizontalpodautoscaler_(status_current_replicas|spec_max_replicas|status_condition))$`)
 
 // added are the labels that come with the scrape, or with histograms.
-var added = []string{"namespace", "pod", "job", "le", labels.MetricName}
+var added = []string{"namespace", "pod", "job", "le", "__name__"}
 
 // rowOf is the row of the table for a series' name, and whether there is one.
 func rowOf(series string) (metrics.Name, bool) {

@@ -30,6 +30,7 @@ type Connection struct {
 	busy      sync.Mutex     // held while it begins, while what it sent is dispatched, and while it leaves
 	connected bool           // OnConnected has let it in; guarded by busy
 	joining   atomic.Bool    // OnConnected runs
+	released  atomic.Bool    // Server.Release has taken it on
 	session   *session       // nil: it ends with its socket
 	slots     chan struct{}  // taken by running invocations; made by the reader for the first one
 

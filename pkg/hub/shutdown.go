@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -53,6 +54,38 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		s.backplane.Unsubscribe(s.fleet.standing()...)
 	}
 	return err
+}
+
+// Release frees the server through which a request of one of our connections comes, by the hub's path and the connection's token,
+// because that one stops: a poll that waits is answered with nothing; a connection over Server-Sent Events is sent away as
+// Drain does. It does not wait. It returns false when there is no such connection.
+func (s *Server) Release(path, token string) bool {
+	s.mu.RLock()
+	h := s.byPath[strings.TrimSuffix(path, "/")]
+	s.mu.RUnlock()
+	if h == nil {
+		return false
+	}
+	id, found := h.endpoint.Release(token)
+	if c := h.connections.get(id); c != nil && !c.released.Swap(true) && s.enter() {
+		go s.sendAway(c)
+	}
+	return found
+}
+
+// sendAway ends one connection as a drain does.
+func (s *Server) sendAway(c *Connection) {
+	defer s.leave()
+	d := newDrain(s, 0, handshakePatience)
+	ticker := time.NewTicker(drainTick)
+	defer ticker.Stop()
+	for p := (&departure{conn: c}); !d.step(p, s.clock(), callPatience); {
+		select {
+		case <-ticker.C:
+		case <-s.hard.Done():
+			return
+		}
+	}
 }
 
 // cutOff ends what is left: with a goodbye to those who read it, and without one to the others.

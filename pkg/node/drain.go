@@ -164,13 +164,16 @@ func (n *Node) drain(clients *http.Server) {
 		// by this one would cost it a delay. The peer port stays until the end.
 		closeListener()
 	}
+	if n.peer != nil {
+		requests.Go(func() { n.peer.Release(ctx, p.window) })
+	}
 	err := n.sendAway(ctx, p.window)
 	n.drains.enter(phaseEnding)
+	closeListener() // without others, last: the last polls come to nobody else
+	requests.Wait()
 	if n.peer != nil {
 		n.peer.Close()
 	}
-	closeListener() // without others, last: the last polls come to nobody else
-	requests.Wait()
 	close(told)
 	progress.Wait()
 	took := time.Since(began).Round(time.Millisecond)

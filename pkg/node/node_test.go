@@ -323,7 +323,7 @@ func TestNewRefuses(t *testing.T) {
 		"Advertise":     {Advertise: "localhost:8081"},
 		"origin":        {AllowedOrigins: []string{"app.example.com"}},
 		"Redis":         {Redis: "http://h"},
-		"Sentinel":      {Redis: "redis+sentinel://h"},
+		"primary":       {Redis: "redis+sentinel://h"},
 		"several":       {Redis: "redis://h:1,redis://h:2"},
 		"bytes":         {JWT: auth.Options{Secret: []byte("short")}},
 		"Secret":        {JWT: auth.Options{Issuer: "x"}},

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -195,20 +196,53 @@ func grep(text, word string) (found string) {
 	return found
 }
 
-// TestStopDoesNotWaitForForwarded: a node that forwards events stops, though they go on for the owner.
-func TestStopDoesNotWaitForForwarded(t *testing.T) {
-	_, a, b, _ := fleet(t)
-	token := negotiate(t, a)
-	resp := openEvents(t, b, token)
+// TestForwardedIsReleased: a node that stops does not cut off what it passes on. Its owner answers a poll that waits there, so that the
+// client comes again through another node, and sends a client with an event stream away.
+func TestForwardedIsReleased(t *testing.T) {
+	_, a, b, c := fleet(t)
+	eventually(t, "seen", func() bool { return b.others.count() == 3 })
+	polling, streaming := negotiate(t, a), negotiate(t, a)
+	if status, _, _ := ask(t, "GET", b.url("/room?id="+polling)); status != 200 { // it opens the connection
+		t.Fatalf("poll: %d", status)
+	}
+	if status := post(t, b, polling, handshake); status != 200 {
+		t.Fatalf("POST: %d", status)
+	}
+	if _, got, _ := ask(t, "GET", b.url("/room?id="+polling)); got != "{}\x1e" {
+		t.Fatalf("the handshake was answered with %q", got)
+	}
+	stream := openEvents(t, b, streaming)
+	defer stream.Body.Close()
+	if status := post(t, b, streaming, handshake); status != 200 {
+		t.Fatalf("POST: %d", status)
+	}
+	var polled string
+	var polls sync.WaitGroup
+	polls.Go(func() {
+		status, body, _ := ask(t, "GET", b.url("/room?id="+polling))
+		polled = fmt.Sprint(status, body)
+	})
+	eventually(t, "forwarding both", func() bool { return b.peer.Running() == 2 })
 	began := time.Now()
 	if err := b.stop(); err != nil {
 		t.Error(err)
 	}
-	if took := time.Since(began); took > DefaultDrainTimeout/2 {
+	if took := time.Since(began); took > 10*time.Second {
 		t.Errorf("it took %v to stop", took)
 	}
-	if _, err := io.Copy(io.Discard, resp.Body); err == nil {
-		t.Error("the stream was cut off and looks whole")
+	polls.Wait()
+	if polled != "200" {
+		t.Errorf("the poll brought %q, want nothing, with 200", polled)
+	}
+	events, err := io.ReadAll(stream.Body)
+	if err != nil || !strings.HasSuffix(string(events), "data: {\"type\":7,\"allowReconnect\":true}\x1e\r\n\r\n") {
+		t.Errorf("the stream ended with %v, behind %q", err, events)
+	}
+	if err := a.Hub("/room").Clients().All().Send(t.Context(), "heard", "still here"); err != nil {
+		t.Error(err)
+	}
+	if _, got, _ := ask(t, "GET", c.url("/room?id="+polling)); !strings.Contains(got, "still here") {
+		t.Errorf("polled %q through another node", got)
 	}
 }
 

@@ -19,7 +19,7 @@ func (p *Peer) Forward(w http.ResponseWriter, r *http.Request, node string) (ans
 	if !p.enter() {
 		return false
 	}
-	defer p.leave()
+	defer p.underWay.Done()
 	began := time.Now()
 	if isForwarded(r.Context()) {
 		p.fail(Loop, node, errLoop, began)
@@ -39,7 +39,9 @@ func (p *Peer) Forward(w http.ResponseWriter, r *http.Request, node string) (ans
 	defer cancel()
 	defer context.AfterFunc(p.closing, cancel)()
 	c := newClient(ctx, w, p.writeTimeout)
-	f := forwarding{peer: p, client: c, target: target, signature: signature, node: node, began: began}
+	f := &forwarding{peer: p, client: c, target: target, signature: signature, node: node, began: began, request: r, cancel: cancel}
+	p.note(f)
+	defer p.forget(f)
 	defer func() { c.finish(f.answered) }() // also when the proxy panics, to tell the server that a response broke off
 	f.run(r.WithContext(ctx))
 	return f.answered
@@ -80,6 +82,8 @@ type forwarding struct {
 	signature string
 	node      string
 	began     time.Time
+	request   *http.Request
+	cancel    context.CancelFunc
 	answered  bool // the owner has begun to answer
 }
 

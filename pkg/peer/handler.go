@@ -27,6 +27,10 @@ func (p *Peer) Handler(next http.Handler) http.Handler {
 		r = r.WithContext(context.WithValue(r.Context(), forwardedKey{}, true))
 		r.Header.Del(Header)
 		r.RemoteAddr = client
+		if r.Method == methodRelease {
+			p.serveRelease(w, r)
+			return
+		}
 		next.ServeHTTP(w, r)
 	})
 }

@@ -35,6 +35,9 @@ type Options struct {
 	WriteTimeout time.Duration
 	// Logger is told of owners that cannot be reached and of requests that are refused. Nil discards it.
 	Logger *slog.Logger
+	// Release lets go of a request of the connection with this token at this path, which comes through a node that stops; it returns false when
+	// there is none. It must not block. Nil means that there never is one.
+	Release func(path, token string) bool
 	// Hooks are told what happens.
 	Hooks Hooks
 }
@@ -46,6 +49,7 @@ type Peer struct {
 	writeTimeout time.Duration
 	log          *slog.Logger
 	hooks        Hooks
+	release      func(path, token string) bool
 	transport    *http.Transport
 	complaints   throttle // about owners
 	refusals     throttle // about what came to the peer port
@@ -55,8 +59,8 @@ type Peer struct {
 
 	mu       sync.Mutex
 	closed   bool
-	running  int            // of underWay
-	underWay sync.WaitGroup // requests that are being forwarded; added to under mu, while not closed
+	forwards map[*forwarding]bool // of underWay; true once its owner was asked to release it
+	underWay sync.WaitGroup       // requests that are being forwarded; added to under mu, while not closed
 }
 
 // New makes a Peer. It starts nothing; Close must be called in the end.
@@ -68,6 +72,8 @@ func New(o Options) *Peer {
 		log:          o.Logger,
 		hooks:        o.Hooks,
 		transport:    newTransport(),
+		release:      o.Release,
+		forwards:     make(map[*forwarding]bool),
 	}
 	if p.writeTimeout == 0 {
 		p.writeTimeout = DefaultWriteTimeout
@@ -118,22 +124,13 @@ func (p *Peer) enter() bool {
 	if p.closed {
 		return false
 	}
-	p.running++
 	p.underWay.Add(1)
 	return true
-}
-
-// leave undoes enter.
-func (p *Peer) leave() {
-	p.mu.Lock()
-	p.running--
-	p.mu.Unlock()
-	p.underWay.Done()
 }
 
 // Running is how many requests are being forwarded.
 func (p *Peer) Running() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.running
+	return len(p.forwards)
 }

@@ -28,6 +28,7 @@ type longPoll struct {
 type poll struct {
 	response *response
 	wake     chan struct{} // with a buffer of one: look again
+	released bool          // it shall be answered, be it with nothing; guarded by session.mu
 }
 
 func newLongPoll(s *session) *longPoll {
@@ -42,7 +43,7 @@ func (e *Endpoint) servePoll(w http.ResponseWriter, r *http.Request, identity an
 		return
 	}
 	c := s.polls
-	p := &poll{newResponse(w, orDefault(e.SendTimeout, DefaultSendTimeout)), make(chan struct{}, 1)}
+	p := &poll{response: newResponse(w, orDefault(e.SendTimeout, DefaultSendTimeout)), wake: make(chan struct{}, 1)}
 	defer p.response.finish()
 	first, ok := c.begin(p)
 	switch {
@@ -112,6 +113,10 @@ func (c *longPoll) serve(p *poll, r *http.Request) {
 			c.leave(p)
 			p.empty(http.StatusNoContent, textPlain)
 			return
+		case pollEmpty:
+			c.leave(p)
+			p.empty(http.StatusOK, textPlain)
+			return
 		case pollLast:
 			p.empty(http.StatusNoContent, textPlain)
 			c.end(net.ErrClosed, true)
@@ -133,6 +138,7 @@ type pollAnswer int
 
 const (
 	pollNothing pollAnswer = iota // not yet
+	pollEmpty                     // with nothing: the client shall come again
 	pollData                      // with what a Write hands over
 	pollOver                      // with 204: there is a newer poll, or the connection is over
 	pollLast                      // with 204: the client has got everything
@@ -152,8 +158,20 @@ func (c *longPoll) next(p *poll) ([]*Frame, pollAnswer) {
 		return c.frames, pollData
 	case c.closing:
 		return nil, pollLast
+	case p.released:
+		return nil, pollEmpty
 	}
 	return nil, pollNothing
+}
+
+// release makes the poll that waits be answered, with nothing if there is nothing.
+func (c *longPoll) release() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.waiting != nil {
+		c.waiting.released = true
+		signal(c.waiting.wake)
+	}
 }
 
 // send answers with frames.

@@ -148,6 +148,31 @@ func (s *session) end(err error, drop bool) bool {
 	return true
 }
 
+// Release frees whoever passes on a request of the connection with this token: a poll that waits is answered with nothing, so that the
+// client comes again by another way. An event stream cannot move, so its connection must be ended by whoever was given it:
+// then id is the connection's. found is false when the token has no such connection here.
+func (e *Endpoint) Release(token string) (id string, found bool) {
+	parsed, err := e.Tokens.Parse(e.Path, token)
+	if err != nil {
+		return "", false
+	}
+	s, _ := e.claims.find(parsed.key)
+	if s == nil {
+		return "", false
+	}
+	s.mu.Lock()
+	kind, polls := s.kind, s.polls
+	s.mu.Unlock()
+	switch {
+	case polls != nil:
+		polls.release()
+		return "", true
+	case kind == ServerSentEvents:
+		return s.ID(), true
+	}
+	return "", false
+}
+
 // session finds the session with this token, or begins it. When there is none, reason says why; an empty one, that the token
 // is in use by a WebSocket here.
 func (e *Endpoint) session(r *http.Request, token Token, identity any) (s *session, reason string) {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"regexp"
 	"strings"
 	"syscall"
 
@@ -56,6 +57,9 @@ func (d *dialer) explain(err error) error {
 	return &linkError{server: d.name, text: text, cause: err}
 }
 
+// shardedCommand finds a command of sharded Pub/Sub in what Redis says of one that it does not know.
+var shardedCommand = regexp.MustCompile(`(?i)'(spublish|ssubscribe|sunsubscribe)'`)
+
 func (d *dialer) explainReply(reply string) string {
 	switch {
 	case strings.Contains(reply, "WRONGPASS"), strings.Contains(reply, "invalid password"):
@@ -76,7 +80,7 @@ func (d *dialer) explainReply(reply string) string {
 		return "the cluster is down: " + reply
 	case strings.Contains(reply, "cluster support disabled"):
 		return "it is no cluster; give its address alone"
-	case strings.Contains(reply, "unknown command") && strings.Contains(strings.ToLower(reply), "'s"):
+	case strings.Contains(reply, "unknown command") && shardedCommand.MatchString(reply):
 		return "it is older than version 7.0, which sharded Pub/Sub needs: " + reply
 	case strings.Contains(reply, "LOADING"):
 		return "it is loading its data"

@@ -62,7 +62,7 @@ func (t *topology) askSentinel(ctx context.Context, addr string) (*view, error) 
 		return nil, fmt.Errorf("the sentinel at %s requires a password; add ?sentinel_password= to the URL", addr)
 	case redis.HasErrorPrefix(err, "WRONGPASS"):
 		return nil, fmt.Errorf("the sentinel at %s refused the user name or password; check sentinel_username and sentinel_password", addr)
-	case redis.HasErrorPrefix(err, "ERR unknown command"):
+	case redis.HasErrorPrefix(err, "unknown command"):
 		return nil, fmt.Errorf("%s is no sentinel", addr)
 	case err != nil:
 		return nil, fmt.Errorf("the sentinel at %s: %w", addr, err)

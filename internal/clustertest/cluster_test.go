@@ -52,6 +52,7 @@ type world struct {
 	fleet      *fleet
 	model      *model
 	actors     []*actor
+	watchers   []*watcher
 	steps      *counter
 
 	disturbed atomic.Bool          // something is, or was in this round, done to the cluster
@@ -93,6 +94,9 @@ func newWorld(t *testing.T) *world {
 	w.model.start = time.Now()
 	for i := range *connections {
 		w.actors = append(w.actors, newActor(w, i))
+	}
+	for _, n := range w.fleet.nodes {
+		w.watchers = append(w.watchers, newWatcher(w, "the watcher "+n.name))
 	}
 	t.Cleanup(w.disconnect)
 	return w
@@ -164,6 +168,7 @@ func (w *world) round(f fault) {
 	settled := w.model.now()
 	w.disturbed.Store(false)
 	w.model.note("at rest")
+	w.checkPresence()
 	present := w.model.now()
 	w.judge(start, before)
 	w.model.check()
@@ -250,6 +255,9 @@ func (w *world) lost(c *conn, why error) {
 
 func (w *world) disconnect() {
 	w.all((*actor).disconnect)
+	for _, v := range w.watchers {
+		v.stop()
+	}
 }
 
 // finish lets everybody leave, and stops the nodes.

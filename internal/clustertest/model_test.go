@@ -2,6 +2,7 @@ package clustertest
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -244,6 +245,20 @@ func (c *conn) maybeIn(room string) bool {
 		}
 	}
 	return false
+}
+
+// members are the connections that are in a room, with their users, sorted.
+func (m *model) members(room string) []string {
+	var members []string
+	for _, c := range m.living() {
+		c.mu.Lock()
+		if _, ok := c.in(room); ok {
+			members = append(members, c.id+" of "+c.user)
+		}
+		c.mu.Unlock()
+	}
+	slices.Sort(members)
+	return members
 }
 
 // living are the connections that are there.

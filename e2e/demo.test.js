@@ -60,6 +60,39 @@ describe("three nodes", () => {
   before(async () => { cluster = await Cluster.start(); });
   after(() => cluster.close());
 
+  test("pages on different nodes see who is there", async () => {
+    const ana = await visit(cluster.nodes[0].url);
+    await join(ana, "Ana", "hall");
+    const room = (page) => page.getByRole("list", { name: "In the room" });
+    const online = (page) => page.getByRole("list", { name: "Online" });
+    await room(ana).getByText("Ana", { exact: true }).waitFor();
+    await online(ana).getByText("Ana", { exact: true }).waitFor();
+
+    const cleo = await visit(cluster.nodes[1].url, { scheme: "dark" });
+    const dan = await visit(cluster.nodes[2].url, { size: "narrow" });
+    await join(cleo, "Cleo", "hall");
+    await join(dan, "Dan", "cellar");
+    for (const page of [ana, cleo]) {
+      await room(page).getByText("Cleo", { exact: true }).waitFor();
+      await online(page).getByText("Dan", { exact: true }).waitFor();
+      assert.equal(await room(page).getByText("Dan", { exact: true }).count(), 0);
+    }
+    await dan.getByText("People", { exact: true }).click();
+    await online(dan).getByText("Cleo", { exact: true }).waitFor();
+    await say(ana, "Is anybody else here?");
+    await sees(cleo, "Is anybody else here?");
+    await shot(ana, "people-wide-light");
+    await shot(cleo, "people-wide-dark");
+    await shot(dan, "people-narrow-light");
+
+    await dan.close(); // which vanishes without a word
+    await online(ana).getByText("Dan", { exact: true }).waitFor({ state: "detached" });
+    await cleo.getByRole("button", { name: "Leave" }).click();
+    await room(ana).getByText("Cleo", { exact: true }).waitFor({ state: "detached" });
+    await online(ana).getByText("Cleo", { exact: true }).waitFor();
+    for (const page of [ana, cleo]) assert.deepEqual(page.faults, []);
+  });
+
   test("pages on different nodes chat", async () => {
     const ana = await visit(cluster.nodes[0].url);
     const bob = await visit(cluster.nodes[1].url, { size: "narrow", scheme: "dark" });

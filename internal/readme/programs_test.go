@@ -83,6 +83,7 @@ var imports = map[string]string{
 	"hub":       "github.com/hubfleet/hubfleet/pkg/hub",
 	"iter":      "iter",
 	"node":      "github.com/hubfleet/hubfleet/pkg/node",
+	"publisher": "github.com/hubfleet/hubfleet/pkg/publisher",
 	"slices":    "slices",
 	"slog":      "log/slog",
 	"time":      "time",

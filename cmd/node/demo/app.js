@@ -82,6 +82,57 @@ function show(s) {
   $("connection").textContent = away ? "–" : s.who?.connectionId ?? "–";
   $("user").textContent = s.who?.userId ?? "anonymous";
   showRoom(s);
+  showPeople(s);
+}
+
+// showPeople lists who is in the room and who is online, each person once.
+function showPeople(s) {
+  const away = s.phase !== "connected";
+  const here = new Map(); // name → connections
+  let unnamed = 0;
+  for (const { userId } of away ? [] : s.members) {
+    if (userId === null) unnamed++;
+    else here.set(userId, (here.get(userId) ?? 0) + 1);
+  }
+  const online = away ? [] : [...s.online].sort();
+  list($("members"), [...here.keys()].sort(), (name) => person(s, name, here.get(name)), unnamed);
+  list($("online"), online, (name) => person(s, name, 1), 0);
+  $("members-title").hidden = $("members").hidden = !s.room;
+  const count = away ? 0 : s.members.length;
+  $("tally").textContent = away ? "" : s.room ? `${count} here · ${online.length} online` : `${online.length} online`;
+}
+
+const maxShown = 50; // of a list of people
+
+// list fills a list with names; those without one, and those who are too many, are a line of their own.
+function list(ul, names, entry, unnamed) {
+  const lines = names.slice(0, maxShown).map(entry);
+  if (names.length > maxShown) lines.push(line(`and ${names.length - maxShown} more`));
+  if (unnamed) lines.push(line(unnamed === 1 ? "one without a name" : `${unnamed} without a name`));
+  if (!lines.length) lines.push(line("Nobody yet"));
+  ul.replaceChildren(...lines);
+}
+
+function person(s, name, connections) {
+  const entry = document.createElement("li");
+  entry.style.setProperty("--hue", hue(name));
+  const text = document.createElement("span");
+  text.textContent = name;
+  entry.append(text);
+  const notes = [name === s.who?.userId ? "you" : "", connections > 1 ? `×${connections}` : ""].filter(Boolean).join(" ");
+  if (notes) {
+    const note = document.createElement("small");
+    note.textContent = notes;
+    entry.append(note);
+  }
+  return entry;
+}
+
+function line(text) {
+  const entry = document.createElement("li");
+  entry.className = "rest";
+  entry.textContent = text;
+  return entry;
 }
 
 function bannerText(s) {
@@ -182,7 +233,7 @@ function start() {
   const asked = new URLSearchParams(location.search);
   $("name").value = asked.get("name") ?? known.name ?? suggestName();
   $("room").value = asked.get("room") ?? known.room ?? "lobby";
-  if (matchMedia("(max-width: 760px)").matches) $("details").open = false;
+  if (matchMedia("(max-width: 760px)").matches) $("details").open = $("people").open = false;
   $("name").select();
 }
 

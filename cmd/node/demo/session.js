@@ -16,6 +16,8 @@ export class Session {
   #wanted = true;
   #wake = () => {};
   #lostAt = 0;
+  #early = null; // changes of presence that came before what they change
+  #asking = null; // the timer of the next question who is in the room
 
   phase = "connecting"; // "connecting", "connected", "reconnecting" or "closed"
   attempt = 0;
@@ -23,6 +25,8 @@ export class Session {
   room = "";
   who = null; // what WhoAmI said last
   trip = null; // milliseconds of the last call
+  online = new Set(); // the users who are online, on any node
+  members = []; // who is in the room, on any node: [{connectionId, userId}]
 
   // on has changed(session), message(from, text), system(text), arrived(session, milliseconds away or null) and
   // failed(reason).
@@ -38,7 +42,14 @@ export class Session {
       .configureLogging(LogLevel.Warning)
       .build();
     this.#connection.on("ReceiveMessage", (from, text) => on.message(from, text));
-    this.#connection.on("SystemMessage", (text) => on.system(text));
+    this.#connection.on("SystemMessage", (text) => {
+      on.system(text);
+      this.#askSoon();
+    });
+    this.#connection.on("PresenceChanged", (user, online) => {
+      if (this.#early) this.#early.push([user, online]);
+      else this.#present(user, online);
+    });
     this.#connection.onreconnecting(() => {
       this.#lostAt = performance.now();
       this.#change("reconnecting");
@@ -64,6 +75,7 @@ export class Session {
 
   async stop() {
     this.#wanted = false;
+    clearTimeout(this.#asking);
     this.#wake();
     await this.#connection.stop();
     this.#change("closed");
@@ -82,6 +94,8 @@ export class Session {
     if (this.room && this.room !== room) await this.#call("LeaveRoom", this.room);
     this.room = room;
     if (room) await this.#call("JoinRoom", room);
+    this.members = [];
+    this.#askSoon(0);
     this.#change(this.phase);
   }
 
@@ -109,6 +123,7 @@ export class Session {
     try {
       this.who = await this.#call("WhoAmI");
       this.#on.arrived(this, away);
+      await this.#watch();
       if (this.room) await this.#call("JoinRoom", this.room);
     } catch (err) {
       // Lost again on the way: the next return comes here, too.
@@ -116,8 +131,47 @@ export class Session {
       this.#on.failed(`Could not go to ${this.room}: ${err.message}`);
       this.room = "";
     }
+    this.#askSoon(0);
     this.attempt = 0;
     this.#change("connected");
+  }
+
+  // watch learns who is online, and from then on who comes and goes. The server sends the changes behind its answer; both may be
+  // in one message, though, and then the handler is called before whoever waits for the answer goes on.
+  async #watch() {
+    this.#early = [];
+    try {
+      this.online = new Set(await this.#call("WatchPresence"));
+    } finally {
+      const early = this.#early;
+      this.#early = null;
+      for (const change of early) this.#present(...change);
+    }
+  }
+
+  #present(user, online) {
+    if (online) this.online.add(user);
+    else this.online.delete(user);
+    this.#askSoon();
+    this.#on.changed(this);
+  }
+
+  // askSoon asks who is in the room: soon, and then again every now and then, as those who vanish leave without a word.
+  #askSoon(after = 200) {
+    clearTimeout(this.#asking);
+    if (this.#wanted) this.#asking = setTimeout(() => this.#ask(), after);
+  }
+
+  async #ask() {
+    const room = this.room;
+    try {
+      const members = room ? await this.#connection.invoke("RoomMembers", room) : [];
+      if (room === this.room) this.members = members;
+      this.#on.changed(this);
+    } catch {
+      // The connection is away, or a node is; it is asked again.
+    }
+    this.#askSoon(10_000);
   }
 
   #change(phase) {

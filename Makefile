@@ -74,6 +74,11 @@ measure-redis: ## Print what Redis does for each thing that happens, and the tim
 	go test -run '^$$' -bench '^BenchmarkRedis$$' -benchtime 200x ./internal/clustertest
 	go test -run '^$$' -bench '^BenchmarkOffline$$' -benchtime 20x -timeout 20m ./internal/clustertest
 
+.PHONY: rolling
+rolling: ## Drain and restart three nodes in turn under 1,000 clients (CLIENTS=100 for fewer)
+	@scripts/setup
+	@scripts/rolling
+
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME (20s)
 	@scripts/fuzz $(FUZZTIME)

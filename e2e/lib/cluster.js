@@ -7,7 +7,7 @@ import path from "node:path";
 import { Log, patience } from "./wait.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
-const bin = (name) => path.join(root, "bin", name);
+export const bin = (name) => path.join(root, "bin", name);
 
 // The two ways to run that everything must work in.
 export const topologies = [

@@ -122,6 +122,10 @@ var rules = map[string]rule{
 		why: "it runs the Go client for tests that are written in another language, as any program would",
 		may: []string{"pkg/client", "pkg/protocol", "internal/jsonfields"},
 	},
+	"e2e/rolling": {
+		why: "it holds many clients, as any program would",
+		may: []string{"pkg/client", "pkg/protocol", "internal/jsonfields"},
+	},
 	"e2e/testhub": {
 		why: "it is a node like cmd/node, with another hub, so that tests can ask what the sample hub has no methods for",
 		may: []string{

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -236,7 +235,7 @@ const holdTime = 3 * time.Second
 // lost judges whether a connection may have been lost: when something was done to it, or to a node on its way.
 func (w *world) lost(c *conn, why error) {
 	c.mu.Lock()
-	doomed, node, cuts, cut := c.doomed, c.node, c.cuts, c.cut
+	doomed, cuts, cut := c.doomed, c.cuts, c.cut
 	c.mu.Unlock()
 	if doomed != "" {
 		return
@@ -244,11 +243,8 @@ func (w *world) lost(c *conn, why error) {
 	if cuts > 0 && w.model.wasAway(cut-holdTime, w.model.now()) {
 		return // who has it is not known without Redis
 	}
-	if struck := w.struck.Load(); struck != nil {
-		direct := strings.HasSuffix(c.transport, "WebSockets") && cuts == 0 && node != ""
-		if !direct || strings.HasPrefix(node, struck.name+"-") {
-			return
-		}
+	if struck := w.struck.Load(); struck != nil && c.dependsOn(struck) {
+		return
 	}
 	w.model.problem("%v was lost, and nothing was done to it: %v\n\tits node logged: %s", c, why, w.fleet.grep(c.id, 5))
 }

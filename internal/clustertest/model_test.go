@@ -156,6 +156,19 @@ func (c *conn) lives() bool {
 	return c.born != 0 && c.gone == 0
 }
 
+// outageConnect is how long before a client knows of its connection Redis may have been away, for its WebSocket to have been
+// forwarded: without Redis, only the node that negotiated lets it in.
+const outageConnect = 10 * time.Second
+
+// dependsOn says whether the connection may end with a node: when it is there, or what it sends or gets may be forwarded by it.
+func (c *conn) dependsOn(n *node) bool {
+	c.mu.Lock()
+	born, node := c.born, c.node
+	direct := strings.HasSuffix(c.transport, "WebSockets") && c.cuts == 0 && node != ""
+	c.mu.Unlock()
+	return !direct || strings.HasPrefix(node, n.name+"-") || c.model.wasAway(born-outageConnect, born)
+}
+
 // receive takes note of a message that has come.
 func (c *conn) receive(text string) {
 	id, err := strconv.ParseInt(strings.TrimPrefix(text, "m"), 10, 32)

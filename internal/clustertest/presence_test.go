@@ -115,9 +115,8 @@ func (w *world) certainlyThere(user string, at moment) *conn {
 	for _, c := range w.model.living() {
 		c.mu.Lock()
 		certain := c.user == user && c.born < at-staleness && c.doomed == "" && c.cuts == 0 && c.node != ""
-		affected := struck != nil && (strings.HasPrefix(c.node, struck.name+"-") || !strings.HasSuffix(c.transport, "WebSockets"))
 		c.mu.Unlock()
-		if certain && !affected {
+		if certain && (struck == nil || !c.dependsOn(struck)) {
 			return c
 		}
 	}

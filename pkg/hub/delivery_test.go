@@ -35,7 +35,12 @@ func TestSlowClientCostsOnlyItself(t *testing.T) {
 		},
 	})
 	url := serve(t, s) + "/chat"
-	stuck := dial(t, url, over(&http.Client{Transport: &http.Transport{DialContext: smallWindow}}))
+	var network net.Conn
+	stuck := dial(t, url, over(&http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, n, address string) (net.Conn, error) {
+		conn, err := smallWindow(ctx, n, address)
+		network = conn
+		return conn, err
+	}}}))
 	others := make([]*client, 100)
 	for i := range others {
 		others[i] = dial(t, url)
@@ -76,7 +81,11 @@ func TestSlowClientCostsOnlyItself(t *testing.T) {
 	if why := <-closed; why != hub.ClosedSlow {
 		t.Errorf("closed because of %q", why)
 	}
-	// What the kernel had taken still arrives; then the connection is over, without a goodbye.
+	// What the kernel had taken still arrives; then the connection is over, without a goodbye. Through the small window that would take
+	// minutes: each time that it opens, the sender learns of it from a probe.
+	if err := network.(*net.TCPConn).SetReadBuffer(4 << 20); err != nil {
+		t.Fatal(err)
+	}
 	for {
 		if _, _, err := stuck.read(); err != nil {
 			if status := websocket.CloseStatus(err); status != -1 {

@@ -26,9 +26,9 @@ export async function wrong(connection: HubConnection): Promise<void> {
   chat.Sum([1, 2]); // TS2345: Argument of type 'number[]' is not assignable to parameter of type 'Subject<number>'.
   chat.Sum(new Subject<string>()); // TS2345: Argument of type 'Subject<string>' is not assignable to parameter of type 'Subject<number>'.
 
-  chat.send("Counter", 3, 0); // TS2345: Argument of type '"Counter"' is not assignable to parameter of type '"SendMessage" | "SendToOthers" | "SendToUser" | "SendToConnection" | "JoinRoom" | "LeaveRoom" | "SendToRoom" | "Echo" | "Sum" | "WhoAmI" | "Fail"'.
+  chat.send("Counter", 3, 0); // TS2345: Argument of type '"Counter"' is not assignable to parameter of type '"SendMessage" | "SendToOthers" | "SendToUser" | "SendToConnection" | "JoinRoom" | "LeaveRoom" | "SendToRoom" | "Echo" | "Sum" | "WhoAmI" | "Online" | "RoomMembers" | "WatchPresence" | "Fail"'.
   chat.send("SendMessage", "ada"); // TS2554: Expected 3 arguments, but got 2.
-  chat.send("sendMessage", "ada", "hello"); // TS2345: Argument of type '"sendMessage"' is not assignable to parameter of type '"SendMessage" | "SendToOthers" | "SendToUser" | "SendToConnection" | "JoinRoom" | "LeaveRoom" | "SendToRoom" | "Echo" | "Sum" | "WhoAmI" | "Fail"'.
+  chat.send("sendMessage", "ada", "hello"); // TS2345: Argument of type '"sendMessage"' is not assignable to parameter of type '"SendMessage" | "SendToOthers" | "SendToUser" | "SendToConnection" | "JoinRoom" | "LeaveRoom" | "SendToRoom" | "Echo" | "Sum" | "WhoAmI" | "Online" | "RoomMembers" | "WatchPresence" | "Fail"'.
 
   chat.on("ReceivedMessage", () => {}); // TS2345: Argument of type '"ReceivedMessage"' is not assignable to parameter of type 'keyof ChatClient'.
   chat.on("ReceiveMessage", (user: string, message: string, room: string) => room); // TS2345: Argument of type '(user: string, message: string, room: string) => string' is not assignable to parameter of type '(user: string, message: string) => void'.

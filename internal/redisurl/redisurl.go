@@ -53,7 +53,8 @@ type Target struct {
 //
 // The port defaults to 6379, a sentinel's to 26379. User and password are those of the servers; sentinels that want some get
 // ?sentinel_username= and ?sentinel_password=. With TLS, ?ca_file= names the certificates to trust instead of the system's,
-// ?cert_file= and ?key_file= the client's own, ?server_name= the name to expect, and ?skip_verify=true accepts anything. The
+// ?cert_file= and ?key_file= the client's own, ?server_name= the name to expect, and ?skip_verify=true accepts anything.
+// ?protocol=2 is for what stands between and does not understand RESP 3; a Redis that does not is spoken to as it can. The
 // query parameters of go-redis (dial_timeout, read_timeout, …) are accepted, unknown ones are not. Errors say what to change
 // and never repeat the user name or the password.
 func Parse(raw string) (*Target, error) {
@@ -103,6 +104,13 @@ func Parse(raw string) (*Target, error) {
 	}
 	if t.Kind == Cluster && opt.DB != 0 {
 		return failed("a cluster has no numbered databases; remove the number at the end")
+	}
+	switch opt.Protocol {
+	case 0:
+		opt.Protocol = 3
+	case 2, 3:
+	default:
+		return failed("protocol must be 2 or 3")
 	}
 	if err := own.secure(opt, t.Kind); err != nil {
 		return failed("%v", err)

@@ -80,6 +80,7 @@ func TestParseErrors(t *testing.T) {
 		"redis://hidden:hidden@a,,b":                           "empty address",
 		"redis://a,b:hidden":                                   "percent-encoded",
 		"redis://u:hidden@a:1,b:2/3":                           "no numbered databases",
+		"redis://u:hidden@h?protocol=4":                        "protocol must be 2 or 3",
 		"redis://h?cluster=hidden":                             "true or false",
 		"unix:///run/r.sock?cluster=true":                      "goes with redis://",
 		"unix://a,b/r.sock":                                    "several sockets",

@@ -29,7 +29,6 @@ func newDialer(target *redisurl.Target, o RedisOptions) *dialer {
 	if target.Kind == redisurl.Sentinel {
 		d.name += "/" + target.Master
 	}
-	d.opt.Protocol = 2 // pushes of RESP 3 (maintenance, tracking) have no use here, and cost a peek per message
 	d.opt.MaxRetries = -1
 	d.opt.DialerRetries = 1
 	d.opt.ContextTimeoutEnabled = true

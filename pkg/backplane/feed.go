@@ -31,6 +31,7 @@ type feed struct {
 	moved    atomic.Pointer[time.Time] // until when this was surely the right server; nil while it is
 	live     bool                      // the handshake is over; owned by the reading goroutine
 	lastRead time.Time                 // when bytes last came; owned by the reading goroutine
+	failed   error                     // why there is nothing more to read; owned by the reading goroutine
 }
 
 // feed opens a connection for subscriptions to the server for a slot. It has answered a PING when feed returns.
@@ -76,11 +77,19 @@ func (f *feed) ended(err error) (until time.Time, why error) {
 	return f.lastRead, err
 }
 
-// Read waits for bytes, with a PING for each round of silence.
-func (f *feed) Read(p []byte) (int, error) {
+// Read waits for bytes, with a PING for each round of silence. Once it has failed it fails at once: with RESP 3, go-redis looks
+// at what comes next before it reads it, forgets an error of that look, and reads again.
+func (f *feed) Read(p []byte) (n int, err error) {
 	if !f.live {
 		return f.Conn.Read(p)
 	}
+	if f.failed == nil {
+		n, f.failed = f.wait(p)
+	}
+	return n, f.failed
+}
+
+func (f *feed) wait(p []byte) (int, error) {
 	f.idle()
 	for silent := 0; ; {
 		if err := f.Conn.SetReadDeadline(time.Now().Add(f.silence)); err != nil {

@@ -5,6 +5,8 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -128,8 +130,8 @@ func TestRedisKilledWhileSubscribing(t *testing.T) {
 // A confirmation that nobody asked for is the other sign of a reconnect, and of a stream that is not what we think it is.
 func TestRedisUnexpectedConfirmation(t *testing.T) {
 	for name, wire := range map[string]string{
-		"subscribed again": "*3\r\n$9\r\nsubscribe\r\n$1\r\nx\r\n:1\r\n",
-		"unsubscribed":     "*3\r\n$11\r\nunsubscribe\r\n$1\r\nx\r\n:0\r\n",
+		"subscribed again": ">3\r\n$9\r\nsubscribe\r\n$1\r\nx\r\n:1\r\n",
+		"unsubscribed":     ">3\r\n$11\r\nunsubscribe\r\n$1\r\nx\r\n:0\r\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := redistest.Start(t)
@@ -219,17 +221,25 @@ func quiet(t *testing.T, s *redistest.Server, o RedisOptions) {
 // A message that arrives in two halves, with more than Silence between them, is one message: a read timeout inside it must
 // not make the second half the beginning of the next one.
 func TestRedisSlowMessage(t *testing.T) {
-	s := redistest.Start(t)
-	p := redistest.NewProxy(t, s.Addr())
+	for protocol, kind := range map[int]string{2: "*", 3: ">"} {
+		t.Run(fmt.Sprint("RESP ", protocol), func(t *testing.T) {
+			s := redistest.Start(t)
+			p := redistest.NewProxy(t, s.Addr())
+			slowMessage(t, p, fmt.Sprint(p.URL(), "?protocol=", protocol), kind)
+		})
+	}
+}
+
+func slowMessage(t *testing.T, p *redistest.Proxy, url, kind string) {
 	var seen observer
 	rec := backplanetest.NewRecorder()
-	o := quickly(p.URL(), &seen)
+	o := quickly(url, &seen)
 	o.Silence = 20 * quick
 	r := start(t, o, rec.Deliver, rec.Flush)
 	if err := r.Subscribe(t.Context(), "x"); err != nil {
 		t.Fatal(err)
 	}
-	p.Inject("*3\r\n$7\r\nmessage\r\n$1\r\nx\r\n$10\r\nfirst")
+	p.Inject(kind + "3\r\n$7\r\nmessage\r\n$1\r\nx\r\n$10\r\nfirst")
 	sleep(t.Context(), o.Silence*2) // the pongs that come meanwhile belong to the payload, as far as anyone can tell
 	got := rec.Messages()
 	if len(got) > 0 && got[0].Payload[:5] != "first" {
@@ -237,6 +247,33 @@ func TestRedisSlowMessage(t *testing.T) {
 	}
 	eventually(t, "delivered", func() bool { m := rec.Messages(); return len(m) > 0 && strings.HasPrefix(m[0].Payload, "first") },
 		func() any { return rec.Messages() })
+}
+
+// deadConn is silent, and counts who listens.
+type deadConn struct {
+	net.Conn
+	reads int
+}
+
+func (c *deadConn) SetReadDeadline(time.Time) error { return nil }
+
+func (c *deadConn) Read([]byte) (int, error) {
+	c.reads++
+	return 0, os.ErrDeadlineExceeded
+}
+
+// A link that was given up stays so, though go-redis, which looks ahead with RESP 3, reads again.
+func TestFeedFailsForGood(t *testing.T) {
+	conn := &deadConn{}
+	f := &feed{Conn: conn, idle: func() {}, pings: make(chan struct{}, 1), live: true}
+	for range 3 {
+		if n, err := f.Read(make([]byte, 1)); n != 0 || !errors.Is(err, errSilent) {
+			t.Errorf("%d bytes, %v", n, err)
+		}
+	}
+	if conn.reads != silentRounds+1 {
+		t.Errorf("%d rounds of silence, want %d", conn.reads, silentRounds+1)
+	}
 }
 
 // A link dials once. go-redis would dial again, subscribe to everything, and tell nobody that messages were missed.

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/hubfleet/hubfleet/internal/backplanetest"
 	"github.com/hubfleet/hubfleet/internal/redistest"
+	"github.com/redis/go-redis/v9"
 )
 
 // start runs a Redis backplane and waits until it is ready. It ends with the test.
@@ -84,6 +85,46 @@ func TestRedisContractTCP(t *testing.T) {
 func TestRedisContractSocket(t *testing.T) {
 	s := redistest.Start(t)
 	contract(t, func(testing.TB) RedisOptions { return RedisOptions{URL: "unix://" + s.Socket(), Lanes: 1} })
+}
+
+// All of it speaks RESP 3, unless the URL says otherwise or the server knows nothing else, with a password as well.
+func TestRedisContractProtocols(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name, query, resp string
+		args              []string
+	}{
+		{name: "3", resp: "resp=3"}, // the contract is that of TestRedisContractTCP
+		{name: "2, as asked for", query: "?protocol=2", resp: "resp=2"},
+		{name: "2, before Redis 6", resp: "resp=2", args: []string{"--rename-command", "HELLO", ""}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			s := redistest.Start(t, append([]string{"--requirepass", "secret"}, c.args...)...)
+			url := "redis://:secret@" + s.Addr() + c.query
+			r := start(t, RedisOptions{URL: url, SubscribeConnections: 2}, nil, nil)
+			if err := r.Subscribe(backplanetest.Context(t), some()...); err != nil {
+				t.Fatal(err)
+			}
+			admin := s.Client(t, func(o *redis.Options) { o.Password = "secret" })
+			list := admin.ClientList(t.Context()).Val()
+			links := 0
+			for line := range strings.Lines(list) {
+				if strings.Contains(line, "cmd=ping ") || strings.Contains(line, "cmd=subscribe ") {
+					links++
+					if !strings.Contains(line, c.resp) {
+						t.Errorf("want %s: %s", c.resp, line)
+					}
+				}
+			}
+			if links != DefaultLanes+2 {
+				t.Errorf("%d links:\n%s", links, list)
+			}
+			if c.resp == "resp=2" {
+				contract(t, func(testing.TB) RedisOptions { return RedisOptions{URL: url} })
+			}
+		})
+	}
 }
 
 func TestRedisContractConnections(t *testing.T) {

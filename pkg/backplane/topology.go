@@ -74,7 +74,6 @@ func newTopology(target *redisurl.Target) *topology {
 	t := &topology{target: target, opt: target.Options, turn: make(chan struct{}, 1),
 		ties: make(map[*tie]struct{}), clients: make(map[string]*redis.Client)}
 	t.opt.Network = "tcp"
-	t.opt.Protocol = 2
 	t.opt.MaxRetries = -1
 	t.opt.DialerRetries = 1
 	t.opt.ContextTimeoutEnabled = true

@@ -17,20 +17,34 @@ import (
 	"time"
 )
 
+// TLS is a certificate for 127.0.0.1, for servers that speak nothing else than TLS but on their sockets.
+type TLS struct {
+	// CAFile is the file with the certificate, which is its own authority.
+	CAFile string
+	// Pool trusts it.
+	Pool *x509.CertPool
+
+	keyFile string
+}
+
 // StartTLS starts a server that speaks TLS only, with a certificate of its own for 127.0.0.1, and gives the pool that trusts
 // it. Its Socket is plain. args are further arguments of redis-server.
 func StartTLS(t testing.TB, args ...string) (*Server, *x509.CertPool) {
 	t.Helper()
-	cert, key, pool := certificate(t)
-	port := freePort(t)
-	s := Start(t, append([]string{
-		"--tls-port", strconv.Itoa(port), "--tls-cert-file", cert, "--tls-key-file", key, "--tls-auth-clients", "no",
-	}, args...)...)
-	s.port = port
-	return s, pool
+	cert := NewTLS(t)
+	return launch(t, func(s *Server) []string { return append(cert.args(s.port), args...) }), cert.Pool
 }
 
-func certificate(t testing.TB) (certFile, keyFile string, pool *x509.CertPool) {
+// args are those of a server that is reached at a port.
+func (c *TLS) args(port int) []string {
+	return []string{
+		"--tls-port", strconv.Itoa(port), "--tls-cert-file", c.CAFile, "--tls-key-file", c.keyFile, "--tls-ca-cert-file", c.CAFile,
+		"--tls-auth-clients", "no", "--tls-replication", "yes", "--tls-cluster", "yes",
+	}
+}
+
+// NewTLS makes a certificate.
+func NewTLS(t testing.TB) *TLS {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -61,7 +75,7 @@ func certificate(t testing.TB) (certFile, keyFile string, pool *x509.CertPool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pool = x509.NewCertPool()
-	pool.AddCert(parsed)
-	return write("cert.pem", "CERTIFICATE", der), write("key.pem", "PRIVATE KEY", secret), pool
+	c := &TLS{CAFile: write("cert.pem", "CERTIFICATE", der), Pool: x509.NewCertPool(), keyFile: write("key.pem", "PRIVATE KEY", secret)}
+	c.Pool.AddCert(parsed)
+	return c
 }

@@ -2,6 +2,7 @@ package redistest
 
 import (
 	"fmt"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,15 +17,22 @@ const Slots = 16384
 type Cluster struct {
 	Masters, Replicas []*Server // their first roles
 	ids               map[*Server]string
+	guard             Guard
 }
 
 // StartCluster starts a cluster; all its nodes agree that it works when it returns. args are further arguments of each.
 func StartCluster(t testing.TB, masters int, replicas bool, args ...string) *Cluster {
 	t.Helper()
+	return StartGuardedCluster(t, Guard{}, masters, replicas, args...)
+}
+
+// StartGuardedCluster starts one that not everybody may use, in the same way.
+func StartGuardedCluster(t testing.TB, guard Guard, masters int, replicas bool, args ...string) *Cluster {
+	t.Helper()
 	args = append([]string{"--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--repl-diskless-sync-delay", "0"}, args...)
-	c := &Cluster{ids: map[*Server]string{}}
+	c := &Cluster{ids: map[*Server]string{}, guard: guard}
 	node := func() *Server {
-		s := launch(t, func(*Server) []string {
+		s := guard.start(t, func(*Server) []string {
 			return slices.Concat(args, []string{"--cluster-port", strconv.Itoa(freePort(t))})
 		})
 		c.ids[s] = fmt.Sprint(s.Do(t, "CLUSTER", "MYID"))
@@ -81,7 +89,7 @@ func (c *Cluster) URL() string {
 	for _, s := range c.Masters {
 		addrs = append(addrs, s.Addr())
 	}
-	return "redis://" + strings.Join(addrs, ",")
+	return c.guard.url("redis", strings.Join(addrs, ","), "", url.Values{})
 }
 
 // Owner is the server that has a slot, as the others see it.

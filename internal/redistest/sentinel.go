@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,15 +21,25 @@ const PrimaryName = "main"
 type Sentinels struct {
 	Primary, Replica *Server // their first roles
 	Sentinels        []*Server
+	guard            Guard
 }
 
 // StartSentinels starts a set-up with so many sentinels, a majority of which must agree. They know each other when it returns.
 // args are further arguments of both servers. A single sentinel is the fastest, and fails over like three.
 func StartSentinels(t testing.TB, sentinels int, args ...string) *Sentinels {
 	t.Helper()
+	return StartGuardedSentinels(t, Guard{}, sentinels, args...)
+}
+
+// StartGuardedSentinels starts one that not everybody may use, in the same way.
+func StartGuardedSentinels(t testing.TB, guard Guard, sentinels int, args ...string) *Sentinels {
+	t.Helper()
 	args = append([]string{"--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1"}, args...)
-	s := &Sentinels{Primary: Start(t, args...)}
-	s.Replica = Start(t, slices.Concat(args, []string{"--replicaof", "127.0.0.1", strconv.Itoa(s.Primary.port)})...)
+	s := &Sentinels{guard: guard}
+	s.Primary = guard.start(t, func(*Server) []string { return args })
+	s.Replica = guard.start(t, func(*Server) []string {
+		return slices.Concat(args, []string{"--replicaof", "127.0.0.1", strconv.Itoa(s.Primary.port)})
+	})
 	s.Replica.wait(t, contains("master_link_status:up"), "INFO", "replication")
 	for range sentinels {
 		s.Sentinels = append(s.Sentinels, s.sentinel(t, sentinels/2+1))
@@ -47,19 +58,37 @@ func contains(text string) func(string) bool {
 func (s *Sentinels) sentinel(t testing.TB, quorum int) *Server {
 	t.Helper()
 	return launch(t, func(sentinel *Server) []string {
-		sentinel.sentinel = filepath.Join(sentinel.dir, "sentinel.conf")
-		text := fmt.Sprintf(`port %[1]d
-bind 127.0.0.1
-dir %[2]s
-sentinel monitor %[3]s 127.0.0.1 %[4]d %[5]d
-sentinel down-after-milliseconds %[3]s 300
-sentinel failover-timeout %[3]s 3000
-`, sentinel.port, sentinel.dir, PrimaryName, s.Primary.port, quorum)
-		if err := os.WriteFile(sentinel.sentinel, []byte(text), 0o600); err != nil {
+		sentinel.guard, sentinel.sentinel = s.guard, filepath.Join(sentinel.dir, "sentinel.conf")
+		if err := os.WriteFile(sentinel.sentinel, []byte(strings.Join(s.config(sentinel, quorum), "\n")), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		return nil
 	})
+}
+
+// config is the configuration of a sentinel.
+func (s *Sentinels) config(sentinel *Server, quorum int) []string {
+	const name = PrimaryName
+	lines := []string{
+		"bind 127.0.0.1", "dir " + sentinel.dir, "unixsocket " + sentinel.Socket(),
+		fmt.Sprintf("sentinel monitor %s 127.0.0.1 %d %d", name, s.Primary.port, quorum),
+		"sentinel down-after-milliseconds " + name + " 300", "sentinel failover-timeout " + name + " 3000",
+	}
+	if s.guard.TLS == nil {
+		lines = append(lines, fmt.Sprint("port ", sentinel.port))
+	} else {
+		lines = append(lines, "port 0")
+		for args := s.guard.TLS.args(sentinel.port); len(args) > 0; args = args[2:] {
+			lines = append(lines, strings.TrimPrefix(args[0], "--")+" "+args[1])
+		}
+	}
+	if s.guard.Password != "" {
+		password := s.guard.sentinelPassword()
+		lines = append(lines, "sentinel auth-pass "+name+" "+s.guard.Password,
+			"sentinel sentinel-user "+SentinelUser, "sentinel sentinel-pass "+password,
+			"user "+SentinelUser+" on >"+password+" ~* &* +@all", "user default off")
+	}
+	return append(lines, "")
 }
 
 // URL names the primary through the sentinels.
@@ -68,7 +97,11 @@ func (s *Sentinels) URL() string {
 	for _, sentinel := range s.Sentinels {
 		addrs = append(addrs, sentinel.Addr())
 	}
-	return "redis+sentinel://" + strings.Join(addrs, ",") + "/" + PrimaryName
+	query := url.Values{}
+	if s.guard.Password != "" {
+		query = url.Values{"sentinel_username": {SentinelUser}, "sentinel_password": {s.guard.sentinelPassword()}}
+	}
+	return s.guard.url("redis+sentinel", strings.Join(addrs, ","), PrimaryName, query)
 }
 
 // Current is the server that the sentinels call the primary now.

@@ -66,7 +66,8 @@ type Server struct {
 	args     []string
 	dir      string
 	port     int
-	sentinel string // its configuration file, if it is one: then it has no socket
+	sentinel string // its configuration file, if it is one
+	guard    Guard
 
 	mu     sync.Mutex
 	cmd    *exec.Cmd
@@ -161,8 +162,7 @@ func (s *Server) start() error {
 
 // answers says whether the server replies, be it with a demand for a password.
 func (s *Server) answers() bool {
-	network, addr := s.way()
-	conn, err := net.Dial(network, addr)
+	conn, err := net.Dial("unix", s.Socket())
 	if err != nil {
 		return false
 	}
@@ -175,14 +175,6 @@ func (s *Server) answers() bool {
 	return err == nil && n == 1
 }
 
-// way is how the test itself reaches the server.
-func (s *Server) way() (network, addr string) {
-	if s.sentinel != "" {
-		return "tcp", s.Addr()
-	}
-	return "unix", s.Socket()
-}
-
 // Addr is the server's host and port.
 func (s *Server) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
 
@@ -192,11 +184,19 @@ func (s *Server) URL() string { return "redis://" + s.Addr() }
 // Socket is the path of the server's Unix socket. It is there even when the server has no plain port.
 func (s *Server) Socket() string { return filepath.Join(s.dir, "r.sock") }
 
-// Client makes a client, over the socket if there is one, with options changed by with (nil for none). It is closed with the test.
+// options are for the test's own connections.
+func (s *Server) options() *redis.Options {
+	o := &redis.Options{MaxRetries: -1, Network: "unix", Addr: s.Socket(), Password: s.guard.Password}
+	if s.sentinel != "" && o.Password != "" {
+		o.Username, o.Password = SentinelUser, s.guard.sentinelPassword()
+	}
+	return o
+}
+
+// Client makes a client over the socket, with options changed by with (nil for none). It is closed with the test.
 func (s *Server) Client(t testing.TB, with func(*redis.Options)) *redis.Client {
 	t.Helper()
-	opt := &redis.Options{MaxRetries: -1}
-	opt.Network, opt.Addr = s.way()
+	opt := s.options()
 	if with != nil {
 		with(opt)
 	}
@@ -218,8 +218,8 @@ func (s *Server) Do(t testing.TB, args ...any) any {
 }
 
 func (s *Server) try(ctx context.Context, args ...any) (any, error) {
-	opt := &redis.Options{MaxRetries: -1, PipelinePoolSize: -1}
-	opt.Network, opt.Addr = s.way()
+	opt := s.options()
+	opt.PipelinePoolSize = -1
 	c := redis.NewClient(opt)
 	defer c.Close()
 	return c.Do(ctx, args...).Result()

@@ -109,6 +109,7 @@ func TestProxy(t *testing.T) {
 }
 
 func TestSentinels(t *testing.T) {
+	t.Parallel()
 	s := StartSentinels(t, 3)
 	if s.Current(t) != s.Primary {
 		t.Fatal("the primary is not what it was")
@@ -120,7 +121,37 @@ func TestSentinels(t *testing.T) {
 	}
 }
 
+// TestGuards: what is guarded works like what is not, and nobody comes in otherwise.
+func TestGuards(t *testing.T) {
+	t.Parallel()
+	guard := Guard{TLS: NewTLS(t), Password: "secret"}
+	trusting := &tls.Config{RootCAs: guard.TLS.Pool}
+	refused := func(what string, s *Server) {
+		t.Helper()
+		if err := ping(s.Addr(), nil); err == nil || redis.HasErrorPrefix(err, "NOAUTH") {
+			t.Errorf("%s without TLS: %v", what, err)
+		}
+		if err := ping(s.Addr(), trusting); !redis.HasErrorPrefix(err, "NOAUTH") {
+			t.Errorf("%s without a password: %v", what, err)
+		}
+	}
+	t.Run("Sentinel", func(t *testing.T) {
+		s := StartGuardedSentinels(t, guard, 2)
+		refused("the primary", s.Primary)
+		refused("a sentinel", s.Sentinels[0])
+		s.Primary.Stop()
+		s.WaitPrimary(t, s.Replica)
+	})
+	t.Run("Cluster", func(t *testing.T) {
+		c := StartGuardedCluster(t, guard, 3, true)
+		refused("a master", c.Masters[0])
+		c.Masters[2].Stop()
+		c.Replicas[2].wait(t, contains("role:master"), "INFO", "replication")
+	})
+}
+
 func TestCluster(t *testing.T) {
+	t.Parallel()
 	c := StartCluster(t, 3, true)
 	if c.Owner(t, 0) != c.Masters[0] || c.Owner(t, Slots-1) != c.Masters[2] {
 		t.Error("the slots are not where they belong")

@@ -38,6 +38,7 @@ func (t *Target) Client(n Tuning) redis.UniversalClient {
 	}
 	opt.PipelinePoolSize = -1 // pipelines take the same connections
 	opt.ContextTimeoutEnabled = true
+	opt.DisableIdentity = true // a command for each connection that older servers refuse, and ACLs
 	switch t.Kind {
 	case Cluster:
 		c := redis.NewClusterClient(t.cluster(&opt))
@@ -62,6 +63,7 @@ func (t *Target) cluster(o *redis.Options) *redis.ClusterOptions {
 		PoolSize: o.PoolSize, PoolTimeout: o.PoolTimeout, MinIdleConns: o.MinIdleConns, MaxIdleConns: o.MaxIdleConns,
 		ConnMaxIdleTime: o.ConnMaxIdleTime, ConnMaxLifetime: o.ConnMaxLifetime,
 		PipelinePoolSize: o.PipelinePoolSize, TLSConfig: o.TLSConfig, MaintNotificationsConfig: noMaintenance(),
+		DisableIdentity: o.DisableIdentity,
 		// Without policies a command goes to the server of its key and to nobody else.
 		DisableRoutingPolicies: true,
 	}
@@ -76,6 +78,7 @@ func (t *Target) failover(o *redis.Options) *redis.FailoverOptions {
 		PoolSize: o.PoolSize, PoolTimeout: o.PoolTimeout, MinIdleConns: o.MinIdleConns, MaxIdleConns: o.MaxIdleConns,
 		ConnMaxIdleTime: o.ConnMaxIdleTime, ConnMaxLifetime: o.ConnMaxLifetime,
 		PipelinePoolSize: o.PipelinePoolSize, TLSConfig: o.TLSConfig,
+		DisableIdentity: o.DisableIdentity,
 	}
 }
 

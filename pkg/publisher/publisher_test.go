@@ -98,6 +98,43 @@ func TestPublisher(t *testing.T) {
 	}
 }
 
+// TestGuardedRedis: TLS and passwords, of sentinels too, are no obstacle.
+func TestGuardedRedis(t *testing.T) {
+	for kind, start := range map[string]func(testing.TB, redistest.Guard) string{
+		"Sentinel": func(t testing.TB, g redistest.Guard) string { return redistest.StartGuardedSentinels(t, g, 1).URL() },
+		"Cluster": func(t testing.TB, g redistest.Guard) string {
+			return redistest.StartGuardedCluster(t, g, 3, false).URL()
+		},
+	} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			url := start(t, redistest.Guard{TLS: redistest.NewTLS(t), Password: "secret"})
+			heard := make(chan string, 1)
+			connect(t, startNode(t, url), "ada", heard)
+			p, err := publisher.Connect(t.Context(), publisher.Options{Redis: url})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer p.Close()
+			chat := p.Hub("Chat")
+			if err := chat.Clients().User("ada").Send(t.Context(), "ReceiveMessage", "ops", "hello"); err != nil {
+				t.Fatal(err)
+			}
+			select {
+			case got := <-heard:
+				if got != "ops: hello" {
+					t.Errorf("heard %q", got)
+				}
+			case <-time.After(patience):
+				t.Error("nothing came")
+			}
+			if online, err := chat.Presence().Online(t.Context(), "ada", "bob"); err != nil || !online[0] || online[1] {
+				t.Errorf("online %v, %v", online, err)
+			}
+		})
+	}
+}
+
 // TestConnectFails says what is the matter, and leaves nothing behind.
 func TestConnectFails(t *testing.T) {
 	for _, url := range []string{"", "http://h", "redis://127.0.0.1:1"} {

@@ -25,7 +25,7 @@ describe("drain", () => {
   });
   after(async () => { await stopAll(); await nginx?.close(); await cluster.close(); });
 
-  test("every client is back on another node, none sees a failed start, running calls are answered", async () => {
+  test("every client is back on another node, none sees a failed start, running calls are answered", async (t) => {
     const clients = [];
     for (const kind of kinds) {
       for (let i = 0; i < 3; i++) clients.push({ kind, client: await Client.connect(nginx.url, { ...kind, reconnect: "as it comes" }) });
@@ -58,6 +58,7 @@ describe("drain", () => {
     // Calls that run while the drain begins, and end within their time.
     const calls = moved.map((c) => c.client.stream("Counter", 30, 100));
     const began = Date.now();
+    t.after(() => cluster.restart(leaving.name));
     const status = await cluster.stop(leaving.name);
     const took = Date.now() - began;
     assert.equal(status, "exit status 0");
@@ -80,10 +81,9 @@ describe("drain", () => {
       assert.deepEqual(numbers, [...new Set(numbers)].sort((a, b) => a - b), `${nameOf(kind)}: messages twice, or not in order`);
       assert.ok(!client.log.entries.some((e) => "closed" in e), `${nameOf(kind)}: gave up`);
     }
-    await cluster.restart(leaving.name);
   });
 
-  test("a client that does not read holds nothing up", async () => {
+  test("a client that does not read holds nothing up", async (t) => {
     const [node, other] = cluster.nodes;
     const deaf = new WebSocket(`${node.url.replace("http", "ws")}/chat`);
     await new Promise((resolve, reject) => deaf.on("open", resolve).on("error", reject));
@@ -93,10 +93,10 @@ describe("drain", () => {
     const speaker = await Client.connect(other.url);
     for (let i = 0; i < 20; i++) await speaker.invoke("SendMessage", "speaker", "x".repeat(30_000));
     const began = Date.now();
+    t.after(() => cluster.restart(node.name));
     assert.equal(await cluster.stop(node.name), "exit status 0");
     assert.ok(Date.now() - began < 25_000);
     deaf.terminate();
-    await cluster.restart(node.name);
   });
 
   test("the last node does not wait for others", async () => {

@@ -224,7 +224,7 @@ func listen(whom, address string) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("node: cannot listen for %s on %s: %w", whom, address, err)
 	}
-	return l, nil
+	return &listener{TCPListener: l.(*net.TCPListener)}, nil
 }
 
 // Addr is where the node listens for clients; nil before Listen.

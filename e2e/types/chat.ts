@@ -43,8 +43,8 @@ export interface ChatHub {
    */
   Online(userIDs: string[]): Promise<string[]>;
   /**
-   * RoomMembers returns who is in a room, on all nodes. When a node does not answer, the others are asked until it does, or is
-   * known to have gone.
+   * RoomMembers returns who is in a room, on all nodes. If one of them does not answer, that is who is in the room on the others, after
+   * three seconds at most, and the log says so.
    */
   RoomMembers(room: string): Promise<Member[]>;
   /**

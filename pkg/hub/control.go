@@ -16,7 +16,7 @@ type Changed struct {
 
 // Disconnect ends the connections of the target, on all nodes: their clients are told not to reconnect. When it has returned nil,
 // every live node has confirmed that it has begun to close those that it had; none of them is no error. Nodes have 10 s, or what
-// ctx leaves them.
+// ctx leaves them; 1 s if they did not answer the last time.
 //
 // The error wraps ErrIncomplete when a live node did not confirm, and ErrUnavailable when the others could not be asked: nothing was
 // done then, unless it is also ErrMaybeSent. Doing it again does no harm.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -27,6 +26,10 @@ func isFleet(channel string) bool {
 const (
 	// queryTimeout is how long the nodes have to answer a question.
 	queryTimeout = 2 * time.Second
+	// quietShare is the part of that, or of controlTimeout, for which those are waited for that did not answer the last time.
+	quietShare = 10
+	// goneTimeout is how long it may take to find out whether a node that does not answer is dead.
+	goneTimeout = 500 * time.Millisecond
 	// controlTimeout is how long they have to do something; joining a group waits for the backplane.
 	controlTimeout = 10 * time.Second
 	// maxAsked bounds the requests of other nodes that wait here; more are dropped, and who asked is told that this node did not answer.
@@ -50,6 +53,7 @@ type fleet struct {
 	mu      sync.Mutex
 	last    uint64
 	waiting map[uint64]*inquiry
+	lapsed  *inquiry                // the last that not all have answered, unless all have answered a later one
 	queue   []protocol.FleetRequest // from other nodes, waiting
 	working int                     // goroutines that work on them
 }
@@ -61,80 +65,6 @@ func (f *fleet) standing() []string {
 		return []string{reply}
 	}
 	return []string{channelAsk, reply}
-}
-
-// inquiry is one request to all nodes, and what has come of it.
-type inquiry struct {
-	mu      sync.Mutex
-	replies map[string]protocol.FleetReply // by the node's id
-	changed chan struct{}                  // takes one, without blocking
-}
-
-func (q *inquiry) add(p protocol.FleetReply) {
-	q.mu.Lock()
-	q.replies[p.Node] = p
-	q.mu.Unlock()
-	select {
-	case q.changed <- struct{}{}:
-	default:
-	}
-}
-
-// answers are what the nodes said.
-type answers struct {
-	replies []protocol.FleetReply // in the order of the nodes' ids
-	missing []string              // ids of live nodes that have not answered, or could not do what they were asked for; also unnamed ones
-	failed  []string              // why they could not
-}
-
-func (a *answers) add(p protocol.FleetReply) {
-	a.replies = append(a.replies, p)
-	if p.Failed != "" {
-		a.missing = append(a.missing, p.Node)
-		a.failed = append(a.failed, p.Name+": "+p.Failed)
-	}
-}
-
-// ask asks all nodes, this one included. It waits until all live ones have answered, until enough says that one answer will do, or
-// until the time is up. The error means that they could not be asked; what this node has to say is there all the same, if asking
-// changes nothing.
-func (f *fleet) ask(ctx context.Context, q protocol.FleetRequest, limit time.Duration, enough func(protocol.FleetReply) bool) (answers, error) {
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	s := f.server
-	if s.backplane == nil {
-		return answers{replies: []protocol.FleetReply{f.answer(ctx, q)}}, nil
-	}
-	if d, ok := ctx.Deadline(); ok {
-		limit = time.Until(d)
-	}
-	q.From, q.Wait = f.id, uint32(max(limit, 0)/time.Millisecond)
-	in := &inquiry{replies: map[string]protocol.FleetReply{}, changed: make(chan struct{}, 1)}
-	q.ID = f.enter(in)
-	defer f.forget(q.ID)
-	live, receivers, err := f.send(ctx, q)
-	if err != nil {
-		a := answers{missing: []string{unnamed}}
-		if !s.remote && (q.Action == protocol.FleetList || q.Action == protocol.FleetCount) {
-			a.replies = append(a.replies, f.answer(ctx, q))
-		}
-		return a, err
-	}
-	if !s.remote {
-		in.add(f.answer(ctx, q))
-	}
-	for {
-		a, done := in.look(live, receivers, enough)
-		if done {
-			return a, nil
-		}
-		select {
-		case <-in.changed:
-		case <-ctx.Done():
-			a, _ = in.look(live, receivers, enough)
-			return a, nil
-		}
-	}
 }
 
 // send publishes a request. It returns who must answer: the live nodes, as far as they are known, and how many got it.
@@ -153,48 +83,6 @@ func (f *fleet) send(ctx context.Context, q protocol.FleetRequest) (live []strin
 	return live, receivers, publishError(ctx, err)
 }
 
-func (f *fleet) enter(in *inquiry) uint64 {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.waiting == nil {
-		f.waiting = map[uint64]*inquiry{}
-	}
-	f.last++
-	f.waiting[f.last] = in
-	return f.last
-}
-
-func (f *fleet) forget(id uint64) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	delete(f.waiting, id)
-}
-
-// look says what has been answered so far, and whether that is all there will be.
-func (q *inquiry) look(live []string, receivers int, enough func(protocol.FleetReply) bool) (a answers, done bool) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	for _, p := range q.replies {
-		a.add(p)
-		done = done || enough != nil && enough(p)
-	}
-	slices.SortFunc(a.replies, func(a, b protocol.FleetReply) int { return strings.Compare(a.Node, b.Node) })
-	slices.Sort(a.failed)
-	waiting := 0
-	for _, id := range live {
-		if _, answered := q.replies[id]; !answered {
-			a.missing = append(a.missing, id)
-			waiting++
-		}
-	}
-	// Who got the request is counted too: a node that has lost its lease has its connections all the same.
-	for i := len(q.replies) + waiting; i < receivers; i++ {
-		a.missing = append(a.missing, unnamed)
-	}
-	slices.Sort(a.missing)
-	return a, done || waiting == 0 && len(q.replies) >= receivers
-}
-
 // received acts on what came on one of our channels. It never blocks.
 func (f *fleet) received(channel string, payload []byte) error {
 	if channel == channelAsk {
@@ -208,12 +96,7 @@ func (f *fleet) received(channel string, payload []byte) error {
 	if err != nil {
 		return err
 	}
-	f.mu.Lock()
-	in := f.waiting[p.ID]
-	f.mu.Unlock()
-	if in != nil {
-		in.add(p)
-	}
+	f.heard(p)
 	return nil
 }
 

@@ -45,7 +45,9 @@ type Members struct {
 
 // Members lists the members of a group on all nodes: at most limit of those whose connection id is greater than after, which is empty for
 // the first page. A limit of 0, or above MaxPage, means MaxPage. Who is in which group is stored nowhere: all live nodes are
-// asked, and have 2 s, or what ctx leaves them. Those that do not answer in time are in Missing, which is no error.
+// asked, and have 2 s, or what ctx leaves them. Those that do not answer in time are in Missing, which is no error. A node that let
+// the last question's time run out, and has said nothing since, has 0.2 s; one that has not got the question, or is known to be
+// dead (Options.Gone), is not waited for, and who is dead is not missed.
 //
 // The error wraps ErrUnavailable when the other nodes cannot be asked; what this node knows is returned all the same.
 func (g Groups) Members(ctx context.Context, group, after string, limit int) (Members, error) {

@@ -70,6 +70,11 @@ type Options struct {
 	// Nil means those that the backplane says have got the question.
 	Nodes func(ctx context.Context) ([]string, error)
 
+	// Gone says whether a node, by its Cluster.NodeID, is known to be dead though it still counts as live: questions then do without its
+	// answer. It is asked about nodes that do not answer, by several goroutines at once; ctx ends after half a second. Nil means that no
+	// node is known to be.
+	Gone func(ctx context.Context, node string) bool
+
 	// Presence is told who comes and goes, and knows who is online on all nodes. Nil means that nobody knows.
 	Presence Tracker
 

@@ -31,7 +31,7 @@ func (n *Node) joinPeers(o *hub.Options) {
 		Logger:       n.config.Logger,
 		Hooks:        n.metrics.Peer(),
 	})
-	o.Forward, o.Holder = n.peer.Forward, n.cluster.Holder
+	o.Forward, o.Holder, o.Gone = n.peer.Forward, n.cluster.Holder, n.peer.Gone
 }
 
 // listenForPeers opens the peer listener, and says in the directory where that is.

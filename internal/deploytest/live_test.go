@@ -28,8 +28,7 @@ const patience = 90 * time.Second
 
 // quiet are metrics whose numbers stay away while nothing is wrong, with the reason.
 var quiet = map[string]string{
-	"hubfleet_auth_failures_total":             "its series exist on nodes that want tokens, and these let everyone in",
-	"hubfleet_presence_batch_duration_seconds": "there are no batches while presence is kept in the node",
+	"hubfleet_auth_failures_total": "its series exist on nodes that want tokens, and these let everyone in",
 }
 
 // reasonFor is why a query may be empty, or "".

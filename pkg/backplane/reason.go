@@ -71,9 +71,7 @@ func (d *dialer) explainReply(reply string) string {
 	case strings.Contains(reply, "SELECT is not allowed"):
 		return "it is a cluster node, which has no numbered databases; remove the number at the end of the URL"
 	case strings.Contains(reply, "NOPERM"):
-		return "the user lacks a permission (it needs +publish +subscribe +unsubscribe +ping +pubsub|numsub, +select with a " +
-			"database number, +role with Sentinel, +cluster|slots +cluster|nodes with Redis Cluster, +spublish +ssubscribe " +
-			"+sunsubscribe +pubsub|shardnumsub with sharded Pub/Sub, and & on the channels): " + reply
+		return "the user lacks a permission (docs/operations.md has all that are needed, under Kinds of Redis): " + reply
 	case strings.HasPrefix(reply, "MOVED"):
 		return errMoved.Error()
 	case strings.HasPrefix(reply, "CLUSTERDOWN"):

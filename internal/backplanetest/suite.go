@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -16,6 +17,7 @@ import (
 // Backplane is what a hub server needs of a backplane, after Attach.
 type Backplane interface {
 	Publish(ctx context.Context, payload []byte, channels ...string) (receivers int, err error)
+	Enqueue(ctx context.Context, payload []byte, done func(err error), channels ...string) error
 	Subscribe(ctx context.Context, channels ...string) error
 	Unsubscribe(channels ...string)
 	Subscribers(ctx context.Context, channel string) (int, error)
@@ -52,6 +54,8 @@ func Run(t *testing.T, traits Traits, cluster func(t testing.TB) Join) {
 		{"flush follows the last message", flushFollows},
 		{"answers from within deliver", answers},
 		{"a context that has ended", endedContext},
+		{"enqueued messages", enqueued},
+		{"enqueued and published in turns", inTurns},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.test(t, &nodes{t: t, traits: traits, join: cluster(t)})
@@ -407,6 +411,89 @@ func endedContext(t *testing.T, n *nodes) {
 	a.publish("end", "x")
 	a.WaitFor(t, "x", "end")
 	if diff := cmp.Diff([]string{"end"}, a.On("x")); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// enqueued queues a thousand messages without a wait, some of them to several channels: each is confirmed once, whatever became of
+// its context, and they arrive in order.
+func enqueued(t *testing.T, n *nodes) {
+	const many = 1000
+	a, b := n.node(), n.node()
+	a.subscribe("x", "y")
+	b.subscribe("x")
+	ctx, cancel := context.WithCancel(Context(t))
+	var confirmed [many]atomic.Int32
+	results := make(chan error, 2*many)
+	var want []string
+	for i := range many {
+		channels := []string{"x", "y", "nobody's"}[:1+i%3]
+		payload := fmt.Sprint(i)
+		want = append(want, payload)
+		err := b.Enqueue(ctx, []byte(payload), func(err error) { confirmed[i].Add(1); results <- err }, channels...)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	cancel() // it bounds the wait for room, and no more
+	for range many {
+		if err := <-results; err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.WaitFor(t, "x", want[many-1])
+	a.WaitFor(t, "x", want[many-1])
+	for i := range confirmed {
+		if got := confirmed[i].Load(); got != 1 {
+			t.Errorf("message %d was confirmed %d times", i, got)
+		}
+	}
+	for _, node := range []*node{a, b} {
+		if diff := cmp.Diff(want, node.On("x")); diff != "" {
+			t.Error(diff)
+		}
+	}
+	none := make(chan error, 1)
+	if err := b.Enqueue(Context(t), nil, func(err error) { none <- err }); err != nil || <-none != nil {
+		t.Errorf("to no channel: %v", err)
+	}
+	err := b.Enqueue(ctx, []byte("no"), func(err error) { t.Errorf("refused, and then confirmed with %v", err) }, "x")
+	var e interface{ MaybeSent() bool }
+	if !errors.Is(err, context.Canceled) || !errors.As(err, &e) || e.MaybeSent() {
+		t.Errorf("error %v; want one that says cancelled and surely not sent", err)
+	}
+}
+
+// inTurns publishes every tenth message, and enqueues those between. All are in one order, and what was confirmed before a Publish returned
+// includes all that was enqueued to the channel before.
+func inTurns(t *testing.T, n *nodes) {
+	const many = 1000
+	a := n.node()
+	a.subscribe("x")
+	var confirmed atomic.Int32
+	var want []string
+	for i := range many {
+		payload := fmt.Sprint(i)
+		want = append(want, payload)
+		if i%10 == 9 {
+			a.publish(payload, "x")
+			if got := int(confirmed.Load()); got != i-i/10 {
+				t.Fatalf("message %d is published, and only %d of %d before it are confirmed", i, got, i-i/10)
+			}
+			continue
+		}
+		done := func(err error) {
+			if err != nil {
+				t.Error(err)
+			}
+			confirmed.Add(1)
+		}
+		if err := a.Enqueue(Context(t), []byte(payload), done, "x"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a.WaitFor(t, "x", want[many-1])
+	if diff := cmp.Diff(want, a.On("x")); diff != "" {
 		t.Error(diff)
 	}
 }

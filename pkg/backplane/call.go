@@ -14,8 +14,11 @@ type call struct {
 	op      string
 	payload []byte
 	parts   []part
-	left    atomic.Int32  // parts without an end
-	done    chan struct{} // closed when none is left
+	left    atomic.Int32 // parts without an end
+
+	// When none is left, one of them is used. The caller sets it before it queues the first part.
+	done chan struct{} // closed
+	then func()        // called
 }
 
 // part is one command on its way through a lane. Its state says whom it belongs to: to the lane once it is taken, to the
@@ -39,7 +42,7 @@ const (
 )
 
 func newCall(op string, payload []byte, channels []string) *call {
-	c := &call{op: op, payload: payload, parts: make([]part, len(channels)), done: make(chan struct{})}
+	c := &call{op: op, payload: payload, parts: make([]part, len(channels))}
 	c.left.Store(int32(len(channels)))
 	for i, channel := range channels {
 		c.parts[i].call, c.parts[i].channel = c, channel
@@ -54,8 +57,12 @@ func (p *part) take() bool { return p.state.CompareAndSwap(waiting, taken) }
 func (p *part) finish(receivers int64, maybe bool, err error) {
 	p.receivers, p.maybe, p.err = receivers, maybe, err
 	p.state.Store(finished)
-	if p.call.left.Add(-1) == 0 {
-		close(p.call.done)
+	if c := p.call; c.left.Add(-1) == 0 {
+		if c.then != nil {
+			c.then()
+			return
+		}
+		close(c.done)
 	}
 }
 

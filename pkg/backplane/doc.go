@@ -4,7 +4,7 @@
 // process, and [Redis] joins processes through Redis Pub/Sub (PUBLISH and SUBSCRIBE, literal channel names, nothing is
 // stored). Both promise the same, and one contract suite holds them to it:
 //
-//   - Order: what is published to one channel, each Publish begun after the last returned, is delivered in that order, and
+//   - Order: what is published to one channel, each Publish or Enqueue begun after the last returned, is delivered in that order, and
 //     every node sees the messages of one channel in the same order. Between channels no order is promised.
 //   - Once: a payload is delivered at most once per channel named. A publish whose reply was lost is never repeated; it
 //     fails with an error whose MaybeSent method says true.

@@ -49,19 +49,36 @@ func (l *lane) lost(err error) {
 	l.health.down(l.link, err)
 }
 
-// put queues a part, and waits for room until the caller's context ends. The part gets an end in every case.
+// put queues a part, and waits for room until the caller's context ends. The part gets an end in every case: what is queued
+// when nobody is left to take it is refused here, or by the last look into the queue after stopped was closed.
 func (l *lane) put(ctx context.Context, p *part, stopped <-chan struct{}) {
 	select {
 	case l.queue <- p:
-		return
 	default:
+		select {
+		case l.queue <- p:
+		case <-ctx.Done():
+			p.refuse(context.Cause(ctx))
+			return
+		case <-stopped:
+		}
 	}
 	select {
-	case l.queue <- p:
-	case <-ctx.Done():
-		p.refuse(context.Cause(ctx))
 	case <-stopped:
 		p.refuse(errStopped)
+	default:
+	}
+}
+
+// empty refuses what is queued.
+func (l *lane) empty(why error) {
+	for {
+		select {
+		case p := <-l.queue:
+			p.refuse(why)
+		default:
+			return
+		}
 	}
 }
 
@@ -87,9 +104,7 @@ func (l *lane) run(ctx context.Context) {
 		}
 	}
 	l.lost(errStopped)
-	for len(l.queue) > 0 {
-		(<-l.queue).refuse(errStopped)
-	}
+	l.empty(errStopped)
 }
 
 // connect tries until there is a connection, or ctx ends (then nil). Whatever is queued meanwhile fails at once.

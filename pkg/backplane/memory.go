@@ -90,6 +90,15 @@ func (n *MemoryNode) Publish(ctx context.Context, payload []byte, channels ...st
 	}
 }
 
+// Enqueue is Publish, which waits for no reply anyway; done is called before it returns.
+func (n *MemoryNode) Enqueue(ctx context.Context, payload []byte, done func(err error), channels ...string) error {
+	_, err := n.Publish(ctx, payload, channels...)
+	if err == nil {
+		done(nil)
+	}
+	return err
+}
+
 // fits says whether every subscriber of the channels has room for them.
 func (m *Memory) fits(channels []string) bool {
 	for _, channel := range channels {

@@ -26,6 +26,7 @@ type ProbeHooks struct {
 type Channels interface {
 	Attach(deliver func(channel string, payload []byte), flush func())
 	Publish(ctx context.Context, payload []byte, channels ...string) (receivers int, err error)
+	Enqueue(ctx context.Context, payload []byte, done func(err error), channels ...string) error
 	Subscribe(ctx context.Context, channels ...string) error
 	Unsubscribe(channels ...string)
 	Subscribers(ctx context.Context, channel string) (int, error)

@@ -24,16 +24,53 @@ func (r *Redis) Publish(ctx context.Context, payload []byte, channels ...string)
 	if r.scattered && err == nil {
 		receivers = -1
 	}
-	if hook := r.opt.Hooks.Published; hook != nil {
-		outcome := Sent
-		if e, ok := err.(*Error); ok {
-			if outcome = NotSent; e.Maybe {
-				outcome = MaybeSent
-			}
-		}
-		hook(len(channels), outcome, time.Since(start))
-	}
+	r.published(len(channels), start, err)
 	return receivers, err
+}
+
+// Enqueue is Publish that does not wait for the reply. It returns when the message has its place behind all that was published
+// or enqueued before in the lanes of its channels; it waits for room there, at most until ctx ends.
+//
+// An error says that nothing was sent. After nil done is called once, with the error that Publish would have returned: when
+// Redis has answered for all channels, or failed, which ReplyTimeout and the end of Run bound, not ctx; perhaps
+// before Enqueue returns. It runs on the goroutine of a lane and must return at once. Until then payload must not be changed.
+func (r *Redis) Enqueue(ctx context.Context, payload []byte, done func(err error), channels ...string) error {
+	if len(channels) == 0 {
+		done(nil)
+		return nil
+	}
+	start := time.Now()
+	c := newCall(opPublish, payload, channels)
+	c.then = func() {
+		_, err := c.result(nil)
+		r.published(len(channels), start, err)
+		done(err)
+	}
+	err := r.check(c)
+	if err == nil && ctx.Err() != nil {
+		_, err = c.result(context.Cause(ctx))
+	}
+	if err != nil {
+		r.published(len(channels), start, err)
+		return err
+	}
+	r.put(ctx, c)
+	return nil
+}
+
+// published tells the observer what became of a call.
+func (r *Redis) published(channels int, start time.Time, err error) {
+	hook := r.opt.Hooks.Published
+	if hook == nil {
+		return
+	}
+	outcome := Sent
+	if e, ok := err.(*Error); ok {
+		if outcome = NotSent; e.Maybe {
+			outcome = MaybeSent
+		}
+	}
+	hook(channels, outcome, time.Since(start))
 }
 
 // Subscribers is how many connections are subscribed to the channel (PUBSUB NUMSUB): one for each node that wants it.
@@ -56,20 +93,14 @@ func (r *Redis) Subscribers(ctx context.Context, channel string) (int, error) {
 
 // do sends the parts of a call through their lanes and waits for the end. Errors are of type *Error.
 func (r *Redis) do(ctx context.Context, c *call) (int, error) {
-	for i := range c.parts {
-		// If one channel cannot be served, none is: the caller should hear "nothing was sent" whenever that can be had.
-		p := &c.parts[i]
-		if down := r.laneOf(p.channel).down.Load(); down != nil {
-			return 0, &Error{Op: c.op, Channel: p.channel, Err: *down}
-		}
+	if err := r.check(c); err != nil {
+		return 0, err
 	}
 	if ctx.Err() != nil {
 		return c.result(context.Cause(ctx))
 	}
-	for i := range c.parts {
-		p := &c.parts[i]
-		r.laneOf(p.channel).put(ctx, p, r.stopped)
-	}
+	c.done = make(chan struct{})
+	r.put(ctx, c)
 	select {
 	case <-c.done:
 		return c.result(nil)
@@ -77,5 +108,24 @@ func (r *Redis) do(ctx context.Context, c *call) (int, error) {
 		return c.result(context.Cause(ctx))
 	case <-r.stopped:
 		return c.result(errStopped)
+	}
+}
+
+// check says which channel cannot be served. Then none is: the caller should hear "nothing was sent" whenever that can be had.
+func (r *Redis) check(c *call) error {
+	for i := range c.parts {
+		p := &c.parts[i]
+		if down := r.laneOf(p.channel).down.Load(); down != nil {
+			return &Error{Op: c.op, Channel: p.channel, Err: *down}
+		}
+	}
+	return nil
+}
+
+// put queues the parts of a call in their lanes.
+func (r *Redis) put(ctx context.Context, c *call) {
+	for i := range c.parts {
+		p := &c.parts[i]
+		r.laneOf(p.channel).put(ctx, p, r.stopped)
 	}
 }

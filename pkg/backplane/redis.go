@@ -233,7 +233,12 @@ func (r *Redis) Run(ctx context.Context) error {
 	if r.ran.Swap(true) {
 		return errors.New("backplane: Run was called twice")
 	}
-	defer close(r.stopped)
+	defer func() {
+		close(r.stopped)
+		for _, l := range r.lanes {
+			l.empty(errStopped) // what came while the lanes ended
+		}
+	}()
 	var parts sync.WaitGroup
 	parts.Go(func() { r.dialer.topology.run(ctx) })
 	for _, s := range r.subs {

@@ -51,6 +51,7 @@ func TestRedisLostReply(t *testing.T) {
 func TestRedisPartialPipeline(t *testing.T) {
 	d := &dialer{}
 	p := newCall(opPublish, nil, []string{"a", "b", "c"})
+	p.done = make(chan struct{})
 	cmds := []*command{newCommand(&p.parts[0], "", false), newCommand(&p.parts[1], "", false), newCommand(&p.parts[2], "", false)}
 	conn := &laneConn{dead: make(chan struct{}), cause: errNoReply}
 	close(conn.dead)

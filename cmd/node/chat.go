@@ -31,17 +31,17 @@ type ChatHub struct {
 
 // SendMessage sends to everyone.
 func (h *ChatHub) SendMessage(c *hub.Call, user, message string) error {
-	return to(c, c.Clients().All()).ReceiveMessage(user, message)
+	return to(c, c.Pipelined().All()).ReceiveMessage(user, message)
 }
 
 // SendToOthers sends to everyone but the caller.
 func (h *ChatHub) SendToOthers(c *hub.Call, user, message string) error {
-	return to(c, c.Clients().Others()).ReceiveMessage(user, message)
+	return to(c, c.Pipelined().Others()).ReceiveMessage(user, message)
 }
 
 // SendToUser sends to all connections of a user.
 func (h *ChatHub) SendToUser(c *hub.Call, userID, user, message string) error {
-	return to(c, c.Clients().User(userID)).ReceiveMessage(user, message)
+	return to(c, c.Pipelined().User(userID)).ReceiveMessage(user, message)
 }
 
 // SendToConnection sends to one connection.
@@ -76,7 +76,7 @@ func (h *ChatHub) SendToRoom(c *hub.Call, room, user, message string) error {
 	if err := checkRoom(room); err != nil {
 		return err
 	}
-	return to(c, c.Clients().Group(room)).ReceiveMessage(user, message)
+	return to(c, c.Pipelined().Group(room)).ReceiveMessage(user, message)
 }
 
 // checkRoom tells the client what a room's name must be.

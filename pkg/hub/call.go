@@ -19,6 +19,7 @@ type Call struct {
 	method  string
 	uploads []*upload
 	streams bool // its method has many answers
+	pipes   bool // its answer can wait for what it has sent
 
 	mu      sync.Mutex
 	slot    chan struct{} // the connection's slots; nil for work that needs none, and once the method has returned
@@ -26,6 +27,13 @@ type Call struct {
 	waiting int           // for clients' results
 	watcher *watcher      // what Notify has begun, and waits for the answer
 	over    bool          // it has been answered
+
+	// Of pipelined sends.
+	unconfirmed int           // how many the backplane has not answered for
+	lost        error         // why the first one failed that did
+	settled     chan struct{} // closed when none is unconfirmed; made when the answer waits for that
+	whole       bool          // the answer is decided: sends wait themselves
+	keeps       bool          // its place in the connection's window is kept for the answer
 }
 
 // hold says whether w shall wait for the answer of c: not if it waits already, nor when the answer has been given.
@@ -44,6 +52,10 @@ func (c *Call) answered(err error) {
 	c.mu.Lock()
 	w := c.watcher
 	c.watcher, c.over = nil, true
+	if c.keeps {
+		c.keeps = false
+		<-c.conn.window
+	}
 	c.mu.Unlock()
 	if w != nil {
 		c.conn.host.server.watching.answered(c.conn, w, err)

@@ -10,6 +10,7 @@ import (
 type Clients struct {
 	host *host
 	from *Connection // whose call it is; nil outside a hub
+	pipe *Call       // whose answer waits for what is sent; nil when the sends do
 }
 
 // CallClients is Clients as a hub method has it: it knows who called.
@@ -63,7 +64,7 @@ func (c CallClients) Others() Target { return c.AllExcept(c.from.id) }
 func (c CallClients) OthersInGroup(group string) Target { return c.GroupExcept(group, c.from.id) }
 
 func (c Clients) target(to targetKind, names, except []string) Target {
-	return Target{host: c.host, from: c.from, to: to, names: names, except: except}
+	return Target{host: c.host, from: c.from, pipe: c.pipe, to: to, names: names, except: except}
 }
 
 type targetKind uint8
@@ -79,6 +80,7 @@ const (
 type Target struct {
 	host   *host
 	from   *Connection
+	pipe   *Call
 	to     targetKind
 	names  []string
 	except []string
@@ -89,6 +91,8 @@ var errEmptyGroup = errors.New("hub: cannot send to an empty group name")
 // Send invokes a method on every client of the target, with the given arguments, and wants no answer. It returns when the
 // message has been queued here and the backplane, if any, has taken it; it does not wait for delivery.
 //
+// With a target of Call.Pipelined it does not wait for the backplane; the answer of the call does.
+//
 // Messages that one goroutine sends to one target, each after the last Send returned, arrive in that order.
 // The error wraps ErrUnavailable when the backplane cannot be reached, and ErrMaybeSent too when its answer was lost;
 // or it says which argument could not be encoded. Nothing refers to args after Send has returned.
@@ -97,17 +101,17 @@ func (t Target) Send(ctx context.Context, method string, args ...any) error {
 	names := distinct(t.names)
 	switch t.to {
 	case toAll:
-		return h.broadcast(ctx, &h.all, []string{h.name + channelAll}, ScopeAll, t.except, method, args)
+		return h.broadcast(ctx, t, &h.all, []string{h.name + channelAll}, ScopeAll, method, args)
 	case toConnections:
-		return h.sendToConnections(ctx, t.from, names, method, args)
+		return h.sendToConnections(ctx, t, names, method, args)
 	case toGroups:
 		if slices.Contains(names, "") {
 			return errEmptyGroup
 		}
-		return h.broadcast(ctx, nil, h.channelNames(channelGroup, names), ScopeGroup, t.except, method, args)
+		return h.broadcast(ctx, t, nil, h.channelNames(channelGroup, names), ScopeGroup, method, args)
 	default:
 		names = slices.DeleteFunc(names, func(u string) bool { return u == "" })
-		return h.broadcast(ctx, nil, h.channelNames(channelUser, names), ScopeUser, nil, method, args)
+		return h.broadcast(ctx, t, nil, h.channelNames(channelUser, names), ScopeUser, method, args)
 	}
 }
 
@@ -129,12 +133,12 @@ func distinct(names []string) []string {
 
 // broadcast sends to whole channels: through the backplane if there is one, so that everybody, this node included, gets
 // the messages of a channel in one order; else to the local members. audience is that of the only channel, if it is known.
-func (h *host) broadcast(ctx context.Context, audience *audience, channels []string, scope Scope, except []string, method string, args []any) error {
+func (h *host) broadcast(ctx context.Context, t Target, audience *audience, channels []string, scope Scope, method string, args []any) error {
 	if len(channels) == 0 {
 		return nil
 	}
 	if h.server.backplane != nil {
-		return h.publish(ctx, channels, except, method, args)
+		return h.publish(ctx, t, channels, method, args)
 	}
 	m := h.outgoing(method, args)
 	w := newWakeList()
@@ -147,7 +151,7 @@ func (h *host) broadcast(ctx context.Context, audience *audience, channels []str
 		reached := 0
 		if a != nil {
 			var err error
-			if reached, err = a.deliver(m, except, w); err != nil {
+			if reached, err = a.deliver(m, t.except, w); err != nil {
 				return err
 			}
 		}
@@ -161,7 +165,7 @@ func (h *host) broadcast(ctx context.Context, audience *audience, channels []str
 
 // sendToConnections sends to single connections: those of this node directly, in one path whatever the target was called, and
 // the others through the backplane.
-func (h *host) sendToConnections(ctx context.Context, from *Connection, ids []string, method string, args []any) error {
+func (h *host) sendToConnections(ctx context.Context, t Target, ids []string, method string, args []any) error {
 	m := h.outgoing(method, args)
 	var remote []string
 	for _, id := range ids {
@@ -176,14 +180,14 @@ func (h *host) sendToConnections(ctx context.Context, from *Connection, ids []st
 			}
 		}
 		call2(h.hooks.FannedOut, ScopeConnection, 1)
-		if err := c.sendFrom(ctx, from, m.frames[c.codec]); err != nil {
+		if err := c.sendFrom(ctx, t.from, m.frames[c.codec]); err != nil {
 			return err
 		}
 	}
 	if len(remote) == 0 || h.server.backplane == nil {
 		return nil
 	}
-	return h.publish(ctx, remote, nil, method, args)
+	return h.publish(ctx, t, remote, method, args)
 }
 
 // sendFrom queues f. When the connection sends to itself it waits for room, like for any reply: it asked for it. When others

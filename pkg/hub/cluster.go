@@ -42,10 +42,10 @@ func (h *host) standing() []string {
 }
 
 // publish sends an invocation to channels, encoded for every protocol that any node may have clients of in this hub.
-func (h *host) publish(ctx context.Context, channels, except []string, method string, args []any) error {
+func (h *host) publish(ctx context.Context, t Target, channels []string, method string, args []any) error {
 	s := scratches.Get().(*scratch)
 	defer s.release()
-	inv := protocol.ClusterInvocation{Excluded: except}
+	inv := protocol.ClusterInvocation{Excluded: t.except}
 	buf := s.buf[:0]
 	for _, codec := range h.codecs {
 		start := len(buf)
@@ -58,6 +58,9 @@ func (h *host) publish(ctx context.Context, channels, except []string, method st
 	}
 	s.buf = buf
 	payload := protocol.AppendClusterInvocation(make([]byte, 0, len(buf)+64), inv)
+	if t.pipe != nil {
+		return t.pipe.enqueue(ctx, payload, channels)
+	}
 	_, err := h.server.backplane.Publish(ctx, payload, channels...)
 	return publishError(ctx, err)
 }

@@ -43,9 +43,10 @@ type Connection struct {
 	reading   atomic.Bool  // its messages are being dispatched, so its silence is our doing
 
 	mu       sync.Mutex
-	calls    int  // invocations that have come and are not answered
-	owed     int  // results that others wait for from the client
-	full     bool // it takes no more calls
+	calls    int           // invocations that have come and are not answered
+	owed     int           // results that others wait for from the client
+	window   chan struct{} // taken by pipelined sends until they are confirmed; made for the first one
+	full     bool          // it takes no more calls
 	ended    bool
 	ending   ending
 	done     chan struct{}                      // made when somebody asks for it

@@ -68,7 +68,7 @@ func (c *Connection) invoke(m *protocol.Message) error {
 		return nil
 	}
 	inv := &invocation{
-		call:   &Call{ctx: h.server.hard, conn: c, method: method.name, streams: method.stream != nil},
+		call:   &Call{ctx: h.server.hard, conn: c, method: method.name, streams: method.stream != nil, pipes: method.stream == nil},
 		id:     m.InvocationID,
 		method: method,
 	}
@@ -186,14 +186,23 @@ func (inv *invocation) run() {
 		return err
 	})
 	c.abandon(inv.call.uploads)
-	outcome := outcomeOf(err)
+	var answer *frame
 	if err == nil && inv.id != "" {
 		// It runs code of the user's types again.
-		if err = contain(inv.call, func() error { return c.replyResult(inv.id, result) }); err != nil {
-			outcome = outcomeOf(err)
-		}
+		err = contain(inv.call, func() (err error) {
+			answer, err = c.resultFrame(inv.id, result)
+			return err
+		})
 	}
-	inv.finished(outcome, err, start)
+	if lost := inv.call.settle(); err == nil {
+		err = lost
+	} else if lost != nil {
+		inv.call.Logger().Error("hub method failed, and so did what it had sent", "error", lost)
+	}
+	if err == nil && answer != nil {
+		c.reply(answer)
+	}
+	inv.finished(outcomeOf(err), err, start)
 	if err != nil {
 		c.replyError(inv.id, explain(unexpected(m.name), err, c.host.limits.DetailedErrors))
 	}
@@ -266,15 +275,14 @@ func safely(f func() error) (err error) {
 	return f()
 }
 
-// replyResult answers an invocation with its result.
-func (c *Connection) replyResult(id string, result any) error {
+// resultFrame is the answer to an invocation that has a result.
+func (c *Connection) resultFrame(id string, result any) (*frame, error) {
 	codec := c.protocol()
 	f, err := encode(codec, func(dst []byte) ([]byte, error) { return codec.AppendResult(dst, id, result) })
 	if err != nil {
-		return fmt.Errorf("its result cannot be encoded: %w", err)
+		return nil, fmt.Errorf("its result cannot be encoded: %w", err)
 	}
-	c.reply(f)
-	return nil
+	return f, nil
 }
 
 // replyError answers an invocation with an error, if an answer is wanted.

@@ -16,6 +16,9 @@
 // travels through it, and comes back to the node that sent it too, so that all receivers see one channel's messages in
 // the same order. Only messages to a single connection of the sending node go there directly.
 //
+// A send returns when the backplane has taken the message. A method whose sends need not be waited for one by one uses Call.Pipelined: the
+// answer to its caller waits for them instead.
+//
 // The wire protocol is the SignalR hub protocol as ASP.NET Core speaks it
 // (https://github.com/dotnet/aspnetcore/tree/main/src/SignalR/docs/specs).
 package hub

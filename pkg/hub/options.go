@@ -265,6 +265,11 @@ type Backplane interface {
 	// failed. Receivers is the number of subscribers that the broker counted, or -1 if it cannot count them. A payload is never sent twice; an error
 	// with a method MaybeSent() bool that returns true means that it may have arrived. It fails at once while the broker is away.
 	Publish(ctx context.Context, payload []byte, channels ...string) (receivers int, err error)
+	// Enqueue is Publish that does not wait for the broker's answer: it returns when the payload has its place behind all that was
+	// published or enqueued to these channels before, and waits for room for it, at most until ctx ends. An error says that nothing
+	// was sent. After nil done is called once, with the error that Publish would have returned, perhaps before Enqueue returns; it
+	// returns at once. Until then the payload belongs to the backplane.
+	Enqueue(ctx context.Context, payload []byte, done func(err error), channels ...string) error
 	// Subscribe makes channels wanted, and returns when the broker has confirmed them all. When it fails they stay
 	// wanted, and are subscribed to as soon as the broker is back.
 	Subscribe(ctx context.Context, channels ...string) error

@@ -17,7 +17,7 @@ import (
 )
 
 // redisNode starts a server whose backplane is a real Redis, once that is subscribed. The hub is named as in the test vectors.
-func redisNode(t *testing.T, url string, h *chat) string {
+func redisNode(t *testing.T, url string, h any) string {
 	t.Helper()
 	b, err := backplane.NewRedis(backplane.RedisOptions{URL: url, Prefix: "hubfleet:", RetryMin: 5 * time.Millisecond, RetryMax: 50 * time.Millisecond})
 	if err != nil {

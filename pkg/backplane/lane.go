@@ -136,9 +136,6 @@ func (l *lane) connect(ctx context.Context, young int) (conn *laneConn) {
 func (l *lane) serve(ctx context.Context, conn *laneConn) error {
 	stop := context.AfterFunc(ctx, func() { conn.end(errStopped) })
 	defer stop()
-	clock := time.AfterFunc(time.Hour, func() { conn.end(errNoReply) })
-	defer clock.Stop()
-	clock.Stop()
 	batch := make([]*part, 0, maxBatch)
 	for {
 		select {
@@ -148,7 +145,7 @@ func (l *lane) serve(ctx context.Context, conn *laneConn) error {
 			return errMoved
 		case first := <-l.queue:
 			batch = l.gather(batch[:0], first)
-			if err := l.send(conn, clock, batch); err != nil {
+			if err := l.send(conn, batch); err != nil {
 				return err
 			}
 			clear(batch) // the payloads are the callers' again
@@ -176,7 +173,7 @@ func (l *lane) gather(batch []*part, first *part) []*part {
 }
 
 // send sends a batch as one pipeline and gives each part its result. An error means that the connection is over.
-func (l *lane) send(conn *laneConn, clock *time.Timer, batch []*part) error {
+func (l *lane) send(conn *laneConn, batch []*part) error {
 	if len(batch) == 0 {
 		return nil
 	}
@@ -200,9 +197,9 @@ func (l *lane) send(conn *laneConn, clock *time.Timer, batch []*part) error {
 		_ = pipe.Process(context.Background(), commands[i]) // only queues it
 	}
 	conn.wrote.Store(false)
-	clock.Reset(l.timeout)
+	conn.expect(l.timeout)
 	_, _ = pipe.Exec(context.Background()) // each command has its own error
-	clock.Stop()
+	conn.expect(0)
 	return l.settle(conn, batch, commands)
 }
 

@@ -2,7 +2,9 @@ package backplane
 
 import (
 	"context"
+	"errors"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,7 +16,7 @@ import (
 // once, also while nothing is published: the lane can then say "unavailable" before it writes into the void and must say
 // "may have been sent", and it connects again before the next message comes.
 //
-// Read deadlines do nothing: the lane has a clock of its own and ends the connection, which a late reply would confuse.
+// go-redis' read deadlines do nothing: expect bounds the wait, and ends the connection, which a late reply would confuse.
 type laneConn struct {
 	net.Conn
 	client *redis.Client
@@ -29,7 +31,15 @@ type laneConn struct {
 	once   sync.Once
 	cause  error
 	reader sync.WaitGroup
+
+	mu     sync.Mutex // guards what follows, together with the network's read deadline
+	until  time.Time  // when replies that are waited for must have come; zero when none are
+	looked bool       // nothing has come since then, and it was looked once more
 }
+
+// lookAgain is how long it is looked once more for replies that are late. On a machine with too much to do, a deadline passes
+// before the reader has had its turn, and fails it without a look at what has come.
+const lookAgain = 100 * time.Millisecond
 
 // lane opens a connection for publishing to the server for a slot. It has answered a PING when lane returns.
 func (d *dialer) lane(ctx context.Context, slot int) (*laneConn, error) {
@@ -68,6 +78,7 @@ func (c *laneConn) read() {
 	for {
 		n, err := c.Conn.Read(buf)
 		if n > 0 {
+			c.came()
 			select {
 			case c.chunks <- buf[:n]:
 			case <-c.dead:
@@ -79,11 +90,50 @@ func (c *laneConn) read() {
 				return
 			}
 		}
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			if c.patient() {
+				continue
+			}
+			err = errNoReply
+		}
 		if err != nil {
 			c.end(err)
 			return
 		}
 	}
+}
+
+// expect says within which time replies must come; zero, that none are waited for any more.
+func (c *laneConn) expect(within time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.until, c.looked = (time.Time{}), false; within > 0 {
+		c.until = time.Now().Add(within)
+	}
+	_ = c.Conn.SetReadDeadline(c.until)
+}
+
+func (c *laneConn) came() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.looked = false
+}
+
+// patient says whether to read on after a deadline has passed: it may be that of replies that have come meanwhile, and those that have
+// not are looked for once more.
+func (c *laneConn) patient() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.until.IsZero() || time.Now().Before(c.until):
+		_ = c.Conn.SetReadDeadline(c.until)
+		return true
+	case c.looked:
+		return false
+	}
+	c.looked = true
+	_ = c.Conn.SetReadDeadline(time.Now().Add(lookAgain))
+	return true
 }
 
 // Read is called by go-redis when it waits for a reply.

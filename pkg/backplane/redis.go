@@ -52,8 +52,8 @@ type RedisOptions struct {
 	Queue int
 	// ConnectTimeout bounds one attempt to connect, with TLS and authentication. Zero means DefaultConnectTimeout.
 	ConnectTimeout time.Duration
-	// ReplyTimeout is how long a lane waits for the replies to what it sent before it gives the connection up; those
-	// messages may have been sent. It bounds writing as well. Zero means DefaultReplyTimeout.
+	// ReplyTimeout is how long a lane waits for the replies to what it sent before it looks once more and gives the connection up;
+	// those messages may have been sent. It bounds writing as well. Zero means DefaultReplyTimeout.
 	ReplyTimeout time.Duration
 	// Silence is how long the subscription link may be silent before it is pinged; after three more times of silence it
 	// is given up and opened again. Zero means DefaultSilence.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"os"
 	"testing"
 	"time"
 
@@ -225,5 +227,52 @@ func TestRedisNoReply(t *testing.T) {
 	waitReady(t, r)
 	if _, err := r.Publish(backplanetest.Context(t), nil, "x"); err != nil {
 		t.Error(err)
+	}
+}
+
+// A reply that has come counts, though its time has passed before anybody had a turn to read it; one that has not come ends the
+// connection, and nothing does while none is waited for.
+func TestLaneConnLooksAgain(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	raw, err := net.Dial("tcp", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := listener.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	c := &laneConn{Conn: raw, chunks: make(chan []byte), taken: make(chan struct{}, 1), dead: make(chan struct{})}
+	if _, err := server.Write([]byte(":1\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	c.expect(1)
+	sleep(t.Context(), quick)
+	if n, err := raw.Read(make([]byte, 9)); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("%d bytes, %v: this test is about a deadline that hides what has come", n, err)
+	}
+	c.reader.Go(c.read) // it has its turn at last
+	defer c.reader.Wait()
+	defer c.end(net.ErrClosed)
+	buf := make([]byte, 9)
+	if n, err := c.Read(buf); string(buf[:n]) != ":1\r\n" || err != nil {
+		t.Errorf("%q, %v", buf[:n], err)
+	}
+	c.expect(0)
+	sleep(t.Context(), 2*lookAgain) // what is tested is that nothing happens
+	if _, err := server.Write([]byte(":2\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := c.Read(buf); string(buf[:n]) != ":2\r\n" || err != nil {
+		t.Errorf("%q, %v", buf[:n], err)
+	}
+	c.expect(quick)
+	if n, err := c.Read(buf); n != 0 || !errors.Is(err, errNoReply) {
+		t.Errorf("%q, %v", buf[:n], err)
 	}
 }

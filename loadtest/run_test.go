@@ -95,7 +95,7 @@ func TestStallShows(t *testing.T) {
 	var stalled atomic.Bool
 	url := serve(t, func(m []byte) [][]byte {
 		if !stalled.Swap(true) {
-			time.Sleep(stall)
+			time.Sleep(stall) // this is what is measured
 		}
 		return [][]byte{m}
 	})

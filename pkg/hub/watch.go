@@ -228,7 +228,7 @@ func (t *watching) catchUp(ctx context.Context, online []string) {
 // tell passes changes on to all watchers. One that tells them nothing new is passed over.
 func (t *watching) tell(ctx context.Context, batch []PresenceChange) {
 	w := newWakeList()
-	defer w.flush()
+	defer t.server.starter.start(w) // they may be all that this node has
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if ctx.Err() != nil {
@@ -298,7 +298,7 @@ func (t *watching) tellOne(change PresenceChange, w *wakeList) {
 // answered lets what waited for the answer of a hub method follow it. After an error the client knows of no watch.
 func (t *watching) answered(c *Connection, w *watcher, err error) {
 	list := newWakeList()
-	defer list.flush()
+	defer list.flush() // one writer at most
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.watchers[c] != w {

@@ -85,7 +85,7 @@ func TestSessionsAreHeld(t *testing.T) {
 	s.openStateful(t, other)
 	eventually(t, "held no more", func() bool { // while the other one is
 		server.Do(t, "EXPIRE", "x:tok:"+id, 5)
-		time.Sleep(2 * n.holdEvery)
+		time.Sleep(2 * n.holdEvery) // on purpose: it is shown only by what a whole turn does
 		return !held()
 	})
 }

@@ -37,12 +37,13 @@ func TestSlowClient(t *testing.T) {
 func TestCloseCutsSlowClients(t *testing.T) {
 	full := make(chan struct{}, 2)
 	p := newPair(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		go func() { // the buffers on the way are full when this has long been stuck
-			time.Sleep(300 * time.Millisecond)
+		var read counted
+		go func() {
+			read.stuck()
 			full <- struct{}{}
 		}()
 		if r.Header.Get("Upgrade") == "" {
-			_, _ = io.Copy(w, zeros{})
+			_, _ = io.Copy(w, &read)
 			return
 		}
 		conn, _, err := http.NewResponseController(w).Hijack()
@@ -52,7 +53,7 @@ func TestCloseCutsSlowClients(t *testing.T) {
 		}
 		defer conn.Close()
 		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: zeros\r\n\r\n")
-		_, _ = io.Copy(conn, zeros{})
+		_, _ = io.Copy(conn, &read)
 	}), func(near, _ *Options) { near.WriteTimeout = time.Hour })
 	for _, header := range []string{"", "Connection: Upgrade\r\nUpgrade: zeros\r\n"} {
 		p.near = New(Options{Secret: known(secret), WriteTimeout: time.Hour, Address: p.near.address})
@@ -66,6 +67,28 @@ func TestCloseCutsSlowClients(t *testing.T) {
 		closed := make(chan struct{})
 		go func() { p.near.Close(); close(closed) }()
 		wait(t, closed, "end of Close")
+	}
+}
+
+// counted are zeros, of which it is known how often they were asked for.
+type counted struct {
+	zeros
+	reads atomic.Int64
+}
+
+func (c *counted) Read(b []byte) (int, error) {
+	c.reads.Add(1)
+	return c.zeros.Read(b)
+}
+
+// stuck returns when there has been no reading for a while: the buffers on the way are full.
+func (c *counted) stuck() {
+	for last, same := int64(0), 0; same < 20; time.Sleep(5 * time.Millisecond) {
+		if n := c.reads.Load(); n == 0 || n != last {
+			last, same = n, 0
+		} else {
+			same++
+		}
 	}
 }
 
@@ -88,7 +111,7 @@ func TestConnectionLivesOn(t *testing.T) {
 		if body, err := io.ReadAll(res.Body); string(body) != "ok" || err != nil {
 			t.Errorf("%q, %v", body, err)
 		}
-		time.Sleep(400 * time.Millisecond) // longer than the limit of what has just been written
+		time.Sleep(400 * time.Millisecond) // on purpose: longer than the limit of what has just been written
 	}
 }
 

@@ -29,7 +29,7 @@ func asker(t *testing.T, tracker presence.Tracker, users ...string) (stop func()
 			case err != nil && !errors.Is(err, presence.ErrUnavailable):
 				t.Errorf("Online: %v", err)
 			}
-			time.Sleep(time.Millisecond)
+			time.Sleep(time.Millisecond) // on purpose: others need the machine, too
 		}
 	})
 	stop = func() {
@@ -62,7 +62,7 @@ func TestRedisLosesAll(t *testing.T) {
 		},
 		"stopped": func(s *redistest.Server) {
 			s.Pause()
-			time.Sleep(2 * life)
+			time.Sleep(2 * life) // likewise
 			s.Resume()
 		},
 	} {

@@ -246,14 +246,22 @@ func TestNginxRules(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]string{
-		"proxy_buffering": "off", "proxy_http_version": "1.1", "client_max_body_size": "0", "proxy_next_upstream": "error timeout",
-		"error_log": "stderr crit",
+		"proxy_buffering": "off", "proxy_request_buffering": "off", "proxy_http_version": "1.1", "client_max_body_size": "0",
+		"proxy_next_upstream": "error timeout",
+		"error_log":           "stderr crit",
 	} {
 		if got := directive(t, name); got != want {
 			t.Errorf("%s is %q, want %q", name, got, want)
 		}
 	}
 	text := nginxRules(t)
+	for _, header := range []string{
+		"Upgrade $http_upgrade", "Connection $connection_upgrade", "Host $http_host", "X-Forwarded-For $proxy_add_x_forwarded_for", "X-Forwarded-Proto $scheme",
+	} {
+		if !strings.Contains(text, "proxy_set_header "+header+";") {
+			t.Errorf("nginx.conf does not set the header %s", header)
+		}
+	}
 	for _, bad := range []string{"ip_hash", "hash ", "sticky", "non_idempotent", "$request_uri", "$args", "$query_string", `$request"`, "$request "} {
 		if strings.Contains(text, bad) {
 			t.Errorf("nginx.conf has %q", bad)

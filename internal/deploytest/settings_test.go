@@ -207,7 +207,7 @@ func checkPolicy(t *testing.T, p *networking.NetworkPolicy, ports map[string]int
 	}
 }
 
-// TestIngress: the Ingress leads to the Service, and names no affinity.
+// TestIngress: the Ingress leads to the Service, names no affinity, and says what nginx.conf says.
 func TestIngress(t *testing.T) {
 	ingress := the[*networking.Ingress](t, decode(t, []string{read(t, "deploy/k8s/components/ingress/ingress.yaml")}), "hubfleet")
 	service := the[*core.Service](t, build(t, kubernetes+"/base"), "hubfleet")
@@ -221,6 +221,20 @@ func TestIngress(t *testing.T) {
 	for name, value := range ingress.Annotations {
 		if strings.Contains(name, "affinity") || strings.Contains(name, "hash") {
 			t.Errorf("%s: %s", name, value)
+		}
+	}
+	for annotation, name := range map[string]string{
+		"proxy-buffering": "proxy_buffering", "proxy-request-buffering": "proxy_request_buffering", "proxy-body-size": "client_max_body_size",
+		"proxy-connect-timeout": "proxy_connect_timeout", "proxy-read-timeout": "proxy_read_timeout", "proxy-send-timeout": "proxy_send_timeout",
+		"proxy-next-upstream": "proxy_next_upstream", "proxy-next-upstream-timeout": "proxy_next_upstream_timeout",
+		"proxy-next-upstream-tries": "proxy_next_upstream_tries",
+	} {
+		value := directive(t, name)
+		if strings.HasSuffix(name, "_timeout") {
+			value = strings.TrimSuffix(value, "s") // the annotation is in seconds
+		}
+		if got := ingress.Annotations["nginx.ingress.kubernetes.io/"+annotation]; got != value {
+			t.Errorf("%s of the Ingress is %q; nginx.conf has %s %s", annotation, got, name, value)
 		}
 	}
 }
@@ -286,15 +300,23 @@ func TestKubernetesTimes(t *testing.T) {
 func TestMemoryLimits(t *testing.T) {
 	eachOverlay(t, func(t *testing.T, all manifests) {
 		limits := container(t, all).Resources.Limits
-		text, _ := strings.CutSuffix(environment(t, all)["GOMEMLIMIT"], "MiB")
-		mib, err := strconv.ParseInt(text, 10, 64)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if share := float64(mib<<20) / float64(limits.Memory().Value()); share < 0.85 || share > 0.92 {
-			t.Errorf("GOMEMLIMIT is %.0f %% of the memory limit", 100*share)
-		}
+		checkMemory(t, "the Pod", environment(t, all)["GOMEMLIMIT"], limits.Memory().Value())
 	})
+	for name, s := range nodes(t) {
+		checkMemory(t, name, variables(s)["GOMEMLIMIT"], int64(s.MemLimit))
+	}
+}
+
+func checkMemory(t *testing.T, who, runtime string, limit int64) {
+	t.Helper()
+	text, _ := strings.CutSuffix(runtime, "MiB")
+	mib, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if share := float64(mib<<20) / float64(limit); share < 0.85 || share > 0.92 {
+		t.Errorf("%s: GOMEMLIMIT is %.0f %% of the memory limit", who, 100*share)
+	}
 }
 
 // TestAutoscaler: the metric exists, on each node once for each of its labels' values, and scaling down is slower than a drain.

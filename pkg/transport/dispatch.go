@@ -121,10 +121,21 @@ func (e *Endpoint) ownToken(w http.ResponseWriter, r *http.Request) (Token, bool
 	return token, true
 }
 
+// knows says whether the connection of a token is here, or could begin here.
+func (e *Endpoint) knows(token Token) bool {
+	_, here := e.claims.find(token.key)
+	return here || e.claims.unused(token, time.Now())
+}
+
 // serveWebSocket lets a client in that brings a token for the first time, or none at all. Whom it does not let in it
 // refuses before the upgrade: a socket that opens and closes again misleads clients into trying for ever.
 func (e *Endpoint) serveWebSocket(w http.ResponseWriter, r *http.Request, identity any) {
+	id, _ := queryValue(r.URL.RawQuery, "id")
 	if !e.offers(WebSockets) || !canHijack(w) {
+		if token, err := e.Tokens.Parse(e.Path, id); id != "" && (err != nil || !e.knows(token)) {
+			e.refuseSocket(w, RefusedUnknown) // ASP.NET Core looks for the connection first
+			return
+		}
 		e.refused(RefusedNoTransport)
 		reply(w, http.StatusNotFound, textPlain, string(WebSockets)+textNotSupported)
 		return
@@ -136,7 +147,6 @@ func (e *Endpoint) serveWebSocket(w http.ResponseWriter, r *http.Request, identi
 		reply(w, status, textPlain, text)
 		return
 	}
-	id, _ := queryValue(r.URL.RawQuery, "id")
 	if id == "" {
 		e.serveUnnegotiated(w, r, identity)
 		return

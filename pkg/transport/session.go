@@ -246,6 +246,10 @@ func (e *Endpoint) attached(w http.ResponseWriter, r *http.Request, identity any
 		return nil
 	}
 	if !e.offers(kind) || kind == ServerSentEvents && !canFlush(w) {
+		if !e.knows(token) {
+			e.refuseSession(w, RefusedUnknown)
+			return nil
+		}
 		e.refused(RefusedNoTransport)
 		reply(w, http.StatusNotFound, textPlain, string(kind)+textNotSupported)
 		return nil

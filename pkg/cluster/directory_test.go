@@ -3,6 +3,7 @@ package cluster_test
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -139,6 +140,60 @@ func TestEmptyRedisIsNotBelieved(t *testing.T) {
 	eventually(t, "gone", func() bool {
 		_, err := a.Address(t.Context(), "b")
 		return errors.Is(err, cluster.ErrNodeGone)
+	})
+}
+
+// TestLeave: a node that is about to go says so at once, and keeps its lease and its address until it has gone.
+func TestLeave(t *testing.T) {
+	server := redistest.Start(t)
+	a, _ := announced(t, server, "http://127.0.0.1:1")
+	b, err := cluster.NewRedis(cluster.RedisOptions{URL: server.URL(), Prefix: "x:", NodeID: cluster.NewNodeID("n"), Interval: time.Hour, Lease: 2 * time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Announce(cluster.NodeInfo{Address: "http://127.0.0.1:2"})
+	stop := runUntilStopped(t, b)
+	eventually(t, "in touch with Redis", func() bool { return b.State().Up })
+	leaving := func() (says, listed bool) {
+		nodes, err := a.Nodes(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range nodes {
+			if n.ID == b.NodeID() {
+				return n.Leaving, true
+			}
+		}
+		return false, false
+	}
+	if says, listed := leaving(); says || !listed {
+		t.Errorf("before: leaving %v, listed %v", says, listed)
+	}
+	incarnation, _, _ := b.Lease()
+	b.Leave() // the next contact would be in an hour
+	eventually(t, "said", func() bool { says, _ := leaving(); return says })
+	if now, _, held := b.Lease(); now != incarnation || !held {
+		t.Errorf("it has the lease %q, held %v; before it was %q", now, held, incarnation)
+	}
+	wantAddress(t, a, b.NodeID(), "http://127.0.0.1:2")
+	stop()
+	if _, listed := leaving(); listed {
+		t.Error("a node that has gone is listed")
+	}
+}
+
+// TestLeaveWithoutRedis: it is said as soon as Redis is there.
+func TestLeaveWithoutRedis(t *testing.T) {
+	server := redistest.Start(t)
+	a, _ := announced(t, server, "http://127.0.0.1:1")
+	b, _ := announced(t, server, "http://127.0.0.1:2")
+	server.Stop()
+	eventually(t, "away", func() bool { return !a.State().Up && !b.State().Up })
+	b.Leave()
+	server.Restart()
+	eventually(t, "said", func() bool {
+		nodes, err := a.Nodes(t.Context())
+		return err == nil && slices.ContainsFunc(nodes, func(n cluster.NodeInfo) bool { return n.ID == b.NodeID() && n.Leaving })
 	})
 }
 

@@ -57,8 +57,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 }
 
 // Release frees the server through which a request of one of our connections comes, by the hub's path and the connection's token,
-// because that one stops: a poll that waits is answered with nothing; a connection over Server-Sent Events is sent away as
-// Drain does. It does not wait. It returns false when there is no such connection.
+// because that one stops: a poll that waits is answered with nothing; a connection over Server-Sent Events or WebSockets is sent away as
+// Drain does. It does not wait. It returns false when there is no such connection, and when it outlives its socket: that may be cut.
 func (s *Server) Release(path, token string) bool {
 	s.mu.RLock()
 	h := s.byPath[strings.TrimSuffix(path, "/")]
@@ -67,7 +67,14 @@ func (s *Server) Release(path, token string) bool {
 		return false
 	}
 	id, found := h.endpoint.Release(token)
-	if c := h.connections.get(id); c != nil && !c.released.Swap(true) && s.enter() {
+	if id == "" {
+		return found
+	}
+	c := h.connections.get(id)
+	if c == nil || c.session != nil {
+		return false
+	}
+	if !c.released.Swap(true) && s.enter() {
 		go s.sendAway(c)
 	}
 	return found

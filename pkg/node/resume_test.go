@@ -3,9 +3,12 @@ package node
 import (
 	"fmt"
 	"net/http"
+	"sync"
 	"testing"
 
 	"github.com/coder/websocket"
+
+	"github.com/hubfleet/hubfleet/internal/redistest"
 )
 
 // TestResumeAtAnyNode: a stateful connection goes on wherever its client comes back, and loses nothing.
@@ -88,19 +91,44 @@ func TestResumeWithoutHolder(t *testing.T) {
 	}
 }
 
-// TestFirstUseWhileRedisIsAway: whichever node a new client reaches, the one that minted its token lets it in, once.
-func TestFirstUseWhileRedisIsAway(t *testing.T) {
-	server, a, b, c := fleet(t)
+// fleetWithoutRedis is three nodes that have met, and lost Redis.
+func fleetWithoutRedis(t *testing.T) (server *redistest.Server, a, b, c started) {
+	t.Helper()
+	server, a, b, c = fleet(t)
 	warm := negotiate(t, a)
-	for _, s := range []started{b, c} { // they have met before
+	for _, s := range []started{b, c} {
 		if status, _, _ := ask(t, "POST", s.url("/room?id="+warm)); status != 200 {
 			t.Fatalf("POST: %d", status)
 		}
+		eventually(t, "seen", func() bool { return s.others.count() == 3 })
 	}
 	server.Stop()
 	for _, s := range []started{a, b, c} {
 		eventually(t, "away", func() bool { return !s.cluster.State().Up })
 	}
+	return server, a, b, c
+}
+
+// TestForwardedWebSocketIsReleased: a WebSocket that was opened through another node, because Redis was away, ends as it should when that
+// node drains, and as if it were the owner's own: with what it was promised, Close, and 1000.
+func TestForwardedWebSocketIsReleased(t *testing.T) {
+	_, a, b, _ := fleetWithoutRedis(t)
+	ws := b.connect(t, "?id="+negotiate(t, a))
+	if n := b.peer.Running(); n != 1 {
+		t.Fatalf("%d requests are forwarded, want the WebSocket", n)
+	}
+	var ended sync.WaitGroup
+	ended.Go(ws.expectClose)
+	if err := b.stop(); err != nil {
+		t.Error(err)
+	}
+	ended.Wait()
+	eventually(t, "gone", func() bool { return a.hubs.Connections() == 0 })
+}
+
+// TestFirstUseWhileRedisIsAway: whichever node a new client reaches, the one that minted its token lets it in, once.
+func TestFirstUseWhileRedisIsAway(t *testing.T) {
+	_, a, b, c := fleetWithoutRedis(t)
 	token := negotiate(t, a)
 	ws := b.connect(t, "?id="+token)
 	ws.send(`{"type":1,"invocationId":"1","target":"Who","arguments":[]}`)

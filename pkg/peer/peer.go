@@ -36,7 +36,7 @@ type Options struct {
 	// Logger is told of owners that cannot be reached and of requests that are refused. Nil discards it.
 	Logger *slog.Logger
 	// Release lets go of a request of the connection with this token at this path, which comes through a node that stops; it returns false when
-	// there is none. It must not block. Nil means that there never is one.
+	// there is none, or when it is a WebSocket that may be cut. It must not block. Nil means that there never is one.
 	Release func(path, token string) bool
 	// Hooks are told what happens.
 	Hooks Hooks

@@ -36,10 +36,10 @@ func (p *Peer) forget(f *forwarding) {
 	p.mu.Unlock()
 }
 
-// Release winds down what is being forwarded, spread over the window in random order, and returns when nothing is, or nothing more can be hoped for, or
-// ctx ends. Owners are
-// asked to answer polls that wait, and to send clients over Server-Sent Events away; so nothing is lost on the way. A WebSocket is
-// cut: its connection outlives it, and its client brings another one through another node.
+// Release winds down what is being forwarded, spread over the window in random order, and returns when nothing is, or nothing more can be
+// hoped for, or ctx ends. Owners are asked to answer polls that wait, and to send clients over Server-Sent Events and WebSockets away; so
+// nothing is lost on the way. A WebSocket whose owner does not is cut: its connection outlives it, and its client brings another one
+// through another node.
 func (p *Peer) Release(ctx context.Context, window time.Duration) {
 	ticker := time.NewTicker(releaseTick)
 	defer ticker.Stop()
@@ -52,6 +52,9 @@ func (p *Peer) Release(ctx context.Context, window time.Duration) {
 			}
 			if err := p.ask(ctx, f); err != nil {
 				p.log.Debug("the owner of a forwarded request does not let go of it", "owner", f.node, "error", err)
+				if f.request.Header.Get("Upgrade") != "" {
+					f.cancel()
+				}
 			}
 			last = time.Now()
 		}
@@ -90,12 +93,8 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// ask makes an end of one forwarding, or asks its owner to.
+// ask asks the owner of a forwarding to make an end of it.
 func (p *Peer) ask(ctx context.Context, f *forwarding) error {
-	if f.request.Header.Get("Upgrade") != "" {
-		f.cancel()
-		return nil
-	}
 	ctx, cancel := context.WithTimeout(ctx, releaseTimeout)
 	defer cancel()
 	signature, err := p.signer.sign(methodRelease, f.request.URL.RequestURI(), f.request.RemoteAddr, time.Now())

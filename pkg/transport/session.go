@@ -149,16 +149,16 @@ func (s *session) end(err error, drop bool) bool {
 }
 
 // Release frees whoever passes on a request of the connection with this token: a poll that waits is answered with nothing, so that the
-// client comes again by another way. An event stream cannot move, so its connection must be ended by whoever was given it:
-// then id is the connection's. found is false when the token has no such connection here.
+// client comes again by another way. An event stream cannot move, nor can a WebSocket, so their connections must be ended by whoever was
+// given them: then id is the connection's. found is false when the token has no connection here.
 func (e *Endpoint) Release(token string) (id string, found bool) {
 	parsed, err := e.Tokens.Parse(e.Path, token)
 	if err != nil {
 		return "", false
 	}
-	s, _ := e.claims.find(parsed.key)
+	s, here := e.claims.find(parsed.key)
 	if s == nil {
-		return "", false
+		return parsed.ID, here
 	}
 	s.mu.Lock()
 	kind, polls := s.kind, s.polls

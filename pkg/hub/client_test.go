@@ -25,9 +25,13 @@ import (
 const patience = time.Minute
 
 // serve starts an HTTP server on loopback for s, and shuts both down with the test.
-func serve(t testing.TB, s *hub.Server) string {
+func serve(t testing.TB, s *hub.Server, configure ...func(*http.Server)) string {
 	t.Helper()
-	web := httptest.NewServer(s)
+	web := httptest.NewUnstartedServer(s)
+	for _, f := range configure {
+		f(web.Config)
+	}
+	web.Start()
 	t.Cleanup(func() {
 		// Connections of a test that is over need not settle first.
 		ctx, cancel := context.WithCancel(context.Background())

@@ -34,13 +34,8 @@ func TestSlowClientCostsOnlyItself(t *testing.T) {
 			}
 		},
 	})
-	url := serve(t, s) + "/chat"
-	var network net.Conn
-	stuck := dial(t, url, over(&http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, n, address string) (net.Conn, error) {
-		conn, err := smallWindow(ctx, n, address)
-		network = conn
-		return conn, err
-	}}}))
+	url := serve(t, s, holdLittle) + "/chat"
+	stuck := dial(t, url)
 	others := make([]*client, 100)
 	for i := range others {
 		others[i] = dial(t, url)
@@ -81,11 +76,7 @@ func TestSlowClientCostsOnlyItself(t *testing.T) {
 	if why := <-closed; why != hub.ClosedSlow {
 		t.Errorf("closed because of %q", why)
 	}
-	// What the kernel had taken still arrives; then the connection is over, without a goodbye. Through the small window that would take
-	// minutes: each time that it opens, the sender learns of it from a probe.
-	if err := network.(*net.TCPConn).SetReadBuffer(4 << 20); err != nil {
-		t.Fatal(err)
-	}
+	// What the kernel had taken still arrives; then the connection is over, without a goodbye.
 	for {
 		if _, _, err := stuck.read(); err != nil {
 			if status := websocket.CloseStatus(err); status != -1 {
@@ -96,13 +87,14 @@ func TestSlowClientCostsOnlyItself(t *testing.T) {
 	}
 }
 
-// smallWindow dials with a small receive buffer, so that the network holds little for a client that does not read.
-func smallWindow(ctx context.Context, network, address string) (net.Conn, error) {
-	conn, err := new(net.Dialer).DialContext(ctx, network, address)
-	if err == nil {
-		err = conn.(*net.TCPConn).SetReadBuffer(4096)
+// holdLittle gives connections small send buffers, so that the network holds little for a client that does not read. A small receive
+// buffer would do that too, but then the rest takes minutes to arrive: with each window that opens, the sender learns of it from a probe.
+func holdLittle(web *http.Server) {
+	web.ConnState = func(conn net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			_ = conn.(*net.TCPConn).SetWriteBuffer(16 << 10)
+		}
 	}
-	return conn, err
 }
 
 // What a client asks for waits until there is room, however much it is.

@@ -99,9 +99,10 @@ func holdLittle(web *http.Server) {
 
 // What a client asks for waits until there is room, however much it is.
 func TestRepliesWaitForRoom(t *testing.T) {
-	c := dial(t, start(t, &chat{}, hub.Options{Limits: hub.Limits{MaxQueue: 8 << 10, MaxMessageSize: 1 << 20}}))
-	const n = 40 // ten times what the sockets' buffers hold
-	text := strings.Repeat("x", 256<<10)
+	s := newServer(t, &chat{}, hub.Options{Limits: hub.Limits{MaxQueue: 8 << 10, MaxMessageSize: 1 << 20}})
+	c := dial(t, serve(t, s, holdLittle)+"/chat")
+	const n = 40 // several times what the sockets' buffers hold
+	text := strings.Repeat("x", 32<<10)
 	go func() {
 		for range n {
 			c.post("Echo", text)

@@ -76,7 +76,12 @@ func run(t *testing.T, n *Node) started {
 		cancel()
 		return wait()
 	}
-	t.Cleanup(func() { _ = stop() })
+	t.Cleanup(func() {
+		if n.Progress().Phase == phaseServing {
+			n.config.DrainTimeout = time.Second / 2 // what clients of a test that is over may still want is no matter
+		}
+		_ = stop()
+	})
 	return started{n, stop, wait}
 }
 

@@ -57,6 +57,7 @@ func text(v any) string {
 
 // TestControlOverRedis gives orders and asks questions at nodes that do not have the connections.
 func TestControlOverRedis(t *testing.T) {
+	t.Parallel()
 	_, a, b, c := fleet(t, func(c *Config) { c.Authenticate = byQuery; c.PresenceGrace = 50 * time.Millisecond })
 	status, fields := c.getJSON(t, "/nodes")
 	if nodes, _ := fields["nodes"].([]any); status != 200 || len(nodes) != 3 {

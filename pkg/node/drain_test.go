@@ -85,6 +85,7 @@ func progress(t *testing.T, method string, s started) (status int, p Progress) {
 
 // TestDrainLeadsElsewhere goes through the phases of a drain that the operator asks for.
 func TestDrainLeadsElsewhere(t *testing.T) {
+	t.Parallel()
 	_, a, b, c := fleet(t, func(c *Config) { c.DrainDelay, c.DrainTimeout = 3*time.Second, 20*time.Second })
 	if got := minted(t, a); got != a.cluster.NodeID() {
 		t.Errorf("a node that serves mints in the name of %s", got)

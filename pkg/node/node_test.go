@@ -147,6 +147,7 @@ func TestAuth(t *testing.T) {
 }
 
 func TestStopSaysGoodbye(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]Config{
 		"alone":    {},
 		"on Redis": {Redis: redistest.URL(t), RedisPrefix: redistest.Prefix(t)},
@@ -183,6 +184,7 @@ func (h hung) Hang(*hub.Call) error {
 }
 
 func TestStopIsBounded(t *testing.T) {
+	t.Parallel()
 	h := hung{make(chan struct{}), make(chan struct{})}
 	n := make1(t, Config{DrainTimeout: 4 * time.Second})
 	if err := n.Map("/room", h); err != nil {
@@ -205,6 +207,7 @@ func TestStopIsBounded(t *testing.T) {
 
 // TestUnreachableRedis goes through the life of a node whose Redis is away, comes, goes and comes.
 func TestUnreachableRedis(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	server.Stop()
 	var log syncBuffer

@@ -199,6 +199,7 @@ func grep(text, word string) (found string) {
 // TestForwardedIsReleased: a node that stops does not cut off what it passes on. Its owner answers a poll that waits there, so that the
 // client comes again through another node, and sends a client with an event stream away.
 func TestForwardedIsReleased(t *testing.T) {
+	t.Parallel()
 	_, a, b, c := fleet(t)
 	eventually(t, "seen", func() bool { return b.others.count() == 3 })
 	polling, streaming := negotiate(t, a), negotiate(t, a)
@@ -248,6 +249,7 @@ func TestForwardedIsReleased(t *testing.T) {
 
 // TestPeerPort: it serves no client, and the header of forwarded requests means nothing where clients are served.
 func TestPeerPort(t *testing.T) {
+	t.Parallel()
 	_, a, b, _ := fleet(t)
 	token := negotiate(t, a)
 	peerURL := "http://" + a.PeerAddr().String()
@@ -383,6 +385,7 @@ func TestAdvertise(t *testing.T) {
 
 // TestDifferentSecrets: a node whose secret is not that of the others says so, and what to do.
 func TestDifferentSecrets(t *testing.T) {
+	t.Parallel()
 	_, a, _, _ := fleet(t)
 	b := start(t, Config{Redis: a.config.Redis, RedisPrefix: "x:", ClusterSecret: []byte(strings.Repeat("another secret ", 3))})
 	var body string

@@ -77,6 +77,7 @@ func TestResumeAtAnyNode(t *testing.T) {
 
 // TestResumeWithoutHolder: a client whose node is gone starts afresh.
 func TestResumeWithoutHolder(t *testing.T) {
+	t.Parallel()
 	_, a, b, c := fleet(t)
 	token, _ := negotiateStateful(t, a)
 	ws := b.openStateful(t, token)

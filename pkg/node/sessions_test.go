@@ -56,6 +56,7 @@ func (s started) openStateful(t *testing.T, token string) *client {
 // TestSessionsAreHeld: the claim of a stateful connection lasts for as long as the connection, even if Redis forgets everything, and
 // no longer.
 func TestSessionsAreHeld(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	n := make1(t, Config{Redis: server.URL(), RedisPrefix: "x:"})
 	if err := n.Map("/room", room{}); err != nil {
@@ -92,6 +93,7 @@ func TestSessionsAreHeld(t *testing.T) {
 
 // TestSessionsAreHeldAgain: when Redis has come back empty, nobody waits for the next turn.
 func TestSessionsAreHeldAgain(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	n := make1(t, Config{Redis: server.URL(), RedisPrefix: "x:"})
 	if err := n.Map("/room", room{}); err != nil {

@@ -117,6 +117,8 @@ func (c *Redis) Address(ctx context.Context, nodeID string) (string, error) {
 	case errors.Is(err, redis.Nil) && (last.address == "" || c.remembers()):
 		last.address = ""
 	case last.address != "": // Redis is away, or has lost what it knew
+	case errors.Is(err, ErrUnavailable) && c.directory.lastSeen()[nodeID].Address != "":
+		last.address = c.directory.lastSeen()[nodeID].Address
 	default:
 		return "", err
 	}
@@ -124,7 +126,7 @@ func (c *Redis) Address(ctx context.Context, nodeID string) (string, error) {
 	return last.result(nodeID)
 }
 
-// lookUp asks Redis for the entry of a node; redis.Nil says that there is none.
+// lookUp asks Redis for the entry of a node; redis.Nil says that there is none, and that the node is not listed either.
 func (c *Redis) lookUp(ctx context.Context, nodeID string) (info NodeInfo, err error) {
 	if state := c.State(); state.Err != nil {
 		return info, fmt.Errorf("%w: %w", ErrUnavailable, state.Err)
@@ -135,7 +137,12 @@ func (c *Redis) lookUp(ctx context.Context, nodeID string) (info NodeInfo, err e
 	pipe := c.client.Pipeline()
 	theirs := pipe.Get(ctx, c.nodeKey(nodeID))
 	ours := pipe.Get(ctx, c.nodeKey(c.nodeID))
+	inList := c.askListed(ctx, pipe)
 	if err := exec(ctx, pipe); err != nil {
+		return info, c.failed(err)
+	}
+	listed, err := inList()
+	if err != nil {
 		return info, c.failed(err)
 	}
 	text, err := theirs.Bytes()
@@ -143,6 +150,9 @@ func (c *Redis) lookUp(ctx context.Context, nodeID string) (info NodeInfo, err e
 		if ours.Err() != nil {
 			c.lease.doubt()
 			c.contactNow()
+		}
+		if errors.Is(err, redis.Nil) && listed[nodeID] {
+			err = fmt.Errorf("%w: the key %s was lost, and the node that it is about holds its lease", ErrUnavailable, c.nodeKey(nodeID))
 		}
 		return info, err
 	}
@@ -156,6 +166,24 @@ func (c *Redis) lookUp(ctx context.Context, nodeID string) (info NodeInfo, err e
 type directory struct {
 	mu    sync.Mutex
 	nodes map[string]located
+	seen  map[string]NodeInfo // what Nodes has found last; never changed, only replaced
+}
+
+// lastSeen are the nodes that were there when they were last asked for.
+func (d *directory) lastSeen() map[string]NodeInfo {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.seen
+}
+
+func (d *directory) saw(nodes []NodeInfo) {
+	seen := make(map[string]NodeInfo, len(nodes))
+	for _, n := range nodes {
+		seen[n.ID] = n
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.seen = seen
 }
 
 // located is what was found out about a node.

@@ -22,6 +22,8 @@ var (
 	leaseScript string
 	//go:embed nodes.lua
 	nodesScript string
+	//go:embed listed.lua
+	listedScript string
 )
 
 // Hooks tell an observer what happens. Nil ones are skipped. They must return at once.
@@ -166,73 +168,6 @@ func (c *Redis) Renounce(incarnation string) {
 	}
 	l.mu.Unlock()
 	c.contactNow()
-}
-
-// Live says which of the incarnations hold their lease, in the order asked. One that does not never will again. The error wraps
-// ErrUnavailable.
-func (c *Redis) Live(ctx context.Context, incarnations ...string) ([]bool, error) {
-	if len(incarnations) == 0 {
-		return nil, nil
-	}
-	if state := c.State(); state.Err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, state.Err)
-	}
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
-	defer cancel()
-	pipe := c.client.Pipeline()
-	replies := make([]*redis.StringCmd, len(incarnations))
-	for i, incarnation := range incarnations {
-		nodeID, _, _ := cutIncarnation(incarnation)
-		replies[i] = pipe.Get(ctx, c.nodeKey(nodeID))
-	}
-	if err := exec(ctx, pipe); err != nil {
-		return nil, c.failed(err)
-	}
-	live := make([]bool, len(incarnations))
-	for i, incarnation := range incarnations {
-		text, err := replies[i].Bytes()
-		if err != nil {
-			continue // there is none
-		}
-		var e entry
-		_, number, valid := cutIncarnation(incarnation)
-		live[i] = json.Unmarshal(text, &e) == nil && valid && e.Lease == number
-	}
-	return live, nil
-}
-
-// Nodes are the nodes that hold a lease, this one included, in the order of their ids. The error wraps ErrUnavailable.
-func (c *Redis) Nodes(ctx context.Context) ([]NodeInfo, error) {
-	if state := c.State(); state.Err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, state.Err)
-	}
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
-	defer cancel()
-	ids, err := c.client.ZRange(ctx, c.nodesKey(), 0, -1).Result()
-	if err != nil {
-		return nil, c.failed(err)
-	}
-	if len(ids) == 0 {
-		return nil, nil
-	}
-	pipe := c.client.Pipeline()
-	replies := make([]*redis.StringCmd, len(ids))
-	for i, id := range ids {
-		replies[i] = pipe.Get(ctx, c.nodeKey(id))
-	}
-	if err := exec(ctx, pipe); err != nil {
-		return nil, c.failed(err)
-	}
-	var nodes []NodeInfo
-	for i, id := range ids {
-		var e entry
-		if text, err := replies[i].Bytes(); err == nil && json.Unmarshal(text, &e) == nil {
-			e.ID = id
-			nodes = append(nodes, e.NodeInfo)
-		}
-	}
-	sortNodes(nodes)
-	return nodes, nil
 }
 
 type leaseKeys struct{ node, nodes string }

@@ -19,12 +19,12 @@ import (
 
 // TLS is a certificate for 127.0.0.1, for servers that speak nothing else than TLS but on their sockets.
 type TLS struct {
-	// CAFile is the file with the certificate, which is its own authority.
+	// CAFile is the file with the certificate, which is its own authority, and good for clients too.
 	CAFile string
+	// KeyFile is the file with its key.
+	KeyFile string
 	// Pool trusts it.
 	Pool *x509.CertPool
-
-	keyFile string
 }
 
 // StartTLS starts a server that speaks TLS only, with a certificate of its own for 127.0.0.1, and gives the pool that trusts
@@ -38,7 +38,7 @@ func StartTLS(t testing.TB, args ...string) (*Server, *x509.CertPool) {
 // args are those of a server that is reached at a port.
 func (c *TLS) args(port int) []string {
 	return []string{
-		"--tls-port", strconv.Itoa(port), "--tls-cert-file", c.CAFile, "--tls-key-file", c.keyFile, "--tls-ca-cert-file", c.CAFile,
+		"--tls-port", strconv.Itoa(port), "--tls-cert-file", c.CAFile, "--tls-key-file", c.KeyFile, "--tls-ca-cert-file", c.CAFile,
 		"--tls-auth-clients", "no", "--tls-replication", "yes", "--tls-cluster", "yes",
 	}
 }
@@ -75,7 +75,7 @@ func NewTLS(t testing.TB) *TLS {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &TLS{CAFile: write("cert.pem", "CERTIFICATE", der), Pool: x509.NewCertPool(), keyFile: write("key.pem", "PRIVATE KEY", secret)}
+	c := &TLS{CAFile: write("cert.pem", "CERTIFICATE", der), Pool: x509.NewCertPool(), KeyFile: write("key.pem", "PRIVATE KEY", secret)}
 	c.Pool.AddCert(parsed)
 	return c
 }

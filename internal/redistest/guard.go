@@ -19,7 +19,14 @@ const SentinelUser = "watcher"
 
 func (g Guard) sentinelPassword() string { return g.Password + "-sentinels" }
 
-// start starts a server that is guarded so.
+// Start starts a server that is guarded so, and gives its URL. args are further arguments of redis-server.
+func (g Guard) Start(t testing.TB, args ...string) (s *Server, url string) {
+	t.Helper()
+	s = g.start(t, func(*Server) []string { return args })
+	return s, g.url("redis", s.Addr(), "", make(map[string][]string))
+}
+
+// start starts a server with the arguments that args gives when the port is known.
 func (g Guard) start(t testing.TB, args func(*Server) []string) *Server {
 	t.Helper()
 	return launch(t, func(s *Server) []string {

@@ -35,3 +35,24 @@ func TestClientProtocol(t *testing.T) {
 		_ = c.Close()
 	}
 }
+
+// A server that wants certificates of its clients gets the one that the URL names.
+func TestClientCertificate(t *testing.T) {
+	guard := redistest.Guard{TLS: redistest.NewTLS(t), Password: "secret"}
+	_, url := guard.Start(t, "--tls-auth-clients", "yes")
+	ping := func(url string) error {
+		target, err := Parse(url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := target.Client(Tuning{Timeout: 10 * time.Second})
+		defer c.Close()
+		return c.Ping(t.Context()).Err()
+	}
+	if err := ping(url); err == nil {
+		t.Error("a client without a certificate is let in")
+	}
+	if err := ping(url + "&cert_file=" + guard.TLS.CAFile + "&key_file=" + guard.TLS.KeyFile); err != nil {
+		t.Error(err)
+	}
+}

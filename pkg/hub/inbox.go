@@ -12,6 +12,8 @@ type inbox struct {
 	buf   *readBuffer
 	start int // what lies before has been taken
 	tried int // how much was there when no whole message was found in it
+
+	lively bool // more than pings has come
 }
 
 type readBuffer struct{ data []byte }
@@ -71,11 +73,13 @@ func (in *inbox) take(n int) { in.start, in.tried = in.start+n, 0 }
 // without it a very large message that trickles in would cost the square of its size.
 func (in *inbox) worthwhile() bool { return in.len() < readSize || in.len() >= 2*in.tried }
 
-// rest gives the buffer back if it is empty.
-func (in *inbox) rest() {
-	if in.len() == 0 {
-		in.release()
+// rest gives the buffer back if it is empty, and says whether it is.
+func (in *inbox) rest() bool {
+	if in.len() > 0 {
+		return false
 	}
+	in.release()
+	return true
 }
 
 // release gives the buffer back with what it holds.

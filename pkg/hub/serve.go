@@ -32,26 +32,37 @@ func (h *host) accept(conn transport.Conn, r *transport.Request) {
 	go c.serve()
 }
 
-// serve is the life of a connection. It runs on the goroutine that reads from it, and when it returns nothing of the
-// connection is left but invocations that are still running.
+// serve is the life of a connection. It runs on the goroutine that reads from it, which may hand on to another one (rest), and
+// when the last has returned nothing of the connection is left but invocations that are still running.
 func (c *Connection) serve() {
-	defer c.host.server.leave()
 	c.host.server.beat.add(c)
-	defer c.host.server.beat.remove(c)
 	in := &inbox{limit: c.host.limits.MaxMessageSize}
-	defer in.release()
-	if !c.handshake(in) {
-		return
-	}
-	if c.begin() {
+	switch {
+	case !c.handshake(in):
+		c.vanish(in)
+	case c.begin() && c.process(in):
 		c.receive(in)
+	default:
+		c.over(in)
 	}
+}
+
+// over waits until all of the connection has ended, but for invocations.
+func (c *Connection) over(in *inbox) {
 	c.finishing.Wait()
 	c.closeSession()
 	// The transport is closed, so the writer ends by itself; nothing of ours may outlive this goroutine.
 	for !c.out.idle(time.Minute) {
 		c.log().Error("the writer of a closed connection does not end")
 	}
+	c.vanish(in)
+}
+
+// vanish is the last thing that the reader does.
+func (c *Connection) vanish(in *inbox) {
+	in.release()
+	c.host.server.beat.remove(c)
+	c.host.server.leave()
 }
 
 // begin makes the connection part of its hub. It returns false when it is over already.
@@ -226,13 +237,14 @@ func (c *Connection) open() {
 	}
 }
 
-// receive reads and dispatches messages until the connection ends.
+// receive reads and dispatches messages until the connection ends, or nothing but pings comes: then it hands on to rest.
 func (c *Connection) receive(in *inbox) {
-	if !c.process(in) {
-		return
-	}
 	for {
-		in.rest()
+		if in.rest() && !in.lively {
+			go c.rest()
+			return
+		}
+		in.lively = false
 		r, err := c.link().Next()
 		if err == nil {
 			err = c.consume(in, r)
@@ -241,8 +253,23 @@ func (c *Connection) receive(in *inbox) {
 			continue
 		}
 		c.readFailed(in, err)
+		c.over(in)
 		return
 	}
+}
+
+// rest waits for a client that is idle. A goroutine's stack grows with what it has done, and never becomes as small again as a new
+// one's, of which thousands that wait would be most of a node's memory. A client that does more than ping is read from without a
+// change of goroutines.
+func (c *Connection) rest() {
+	c.link().Rest()
+	c.wake()
+}
+
+// wake reads what has come.
+func (c *Connection) wake() {
+	in := &inbox{limit: c.host.limits.MaxMessageSize, lively: true}
+	c.receive(in)
 }
 
 var errEnded = errors.New("hub: the connection has ended")
@@ -297,6 +324,7 @@ func (c *Connection) process(in *inbox) bool {
 		if err == nil && n > 0 {
 			messages, size = messages+1, size+n
 			if err = codec.Decode(body, &m); err == nil {
+				in.lively = in.lively || m.Type != protocol.TypePing
 				err = c.dispatch(&m)
 			}
 		}

@@ -58,6 +58,8 @@ func (s *session) Next() (io.Reader, error) {
 	return &s.in, nil
 }
 
+func (s *session) Rest() { _ = s.in.wait() } // an error is found again
+
 // see notes a sign of life.
 func (s *session) see() { s.seen.Store(time.Now().UnixNano()) }
 

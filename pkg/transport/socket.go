@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"bufio"
 	"errors"
 	"net"
 	"os"
@@ -13,11 +14,17 @@ import (
 // Whoever writes holds mu for one whole WebSocket frame, so that frames never mix, and nothing follows a close frame.
 type socket struct {
 	net         net.Conn
+	reader      *bufio.Reader // the library's
 	sendTimeout time.Duration // not positive: none
 	lastRead    atomic.Int64  // Unix nanoseconds
-	closed      atomic.Bool
-	stuck       atomic.Bool // the client took nothing within the send timeout; set before the connection is closed for it
-	onClose     func()      // called once, when the connection is closed by either side of it
+
+	reading turn   // whoever reads has it: the reader of the WebSocket, or who closes it
+	ahead   []byte // has been read, and nobody has asked for it yet; its reader's
+	buffer  [readBuffer]byte
+
+	closed  atomic.Bool
+	stuck   atomic.Bool // the client took nothing within the send timeout; set before the connection is closed for it
+	onClose func()      // called once, when the connection is closed by either side of it
 
 	mu   sync.Mutex
 	over bool // no frame may follow: a close frame went out, or half of another
@@ -29,8 +36,73 @@ const (
 	opcodeClose  = 0x8
 )
 
-// Read reads for the library. The wall clock costs little beside the system call.
+// Read reads for the library, ahead where it asks for little.
 func (s *socket) Read(p []byte) (int, error) {
+	s.reading.take()
+	defer s.reading.give()
+	if len(s.ahead) == 0 {
+		if len(p) >= len(s.buffer) {
+			return s.receive(p)
+		}
+		n, err := s.receive(s.buffer[:])
+		s.ahead = s.buffer[:n]
+		if n == 0 {
+			return 0, err
+		}
+	}
+	n := copy(p, s.ahead)
+	s.ahead = s.ahead[n:]
+	return n, nil
+}
+
+// turn is a lock that is held while its holder waits for the network. Whoever waits for it is seen to wait by tests that turn the clock, as
+// nobody is who waits for a sync.Mutex.
+type turn struct {
+	mu    sync.Mutex
+	taken bool
+	free  chan struct{} // closed when it is given back; nil when nobody waits
+}
+
+func (t *turn) take() {
+	for {
+		t.mu.Lock()
+		if !t.taken {
+			t.taken = true
+			t.mu.Unlock()
+			return
+		}
+		if t.free == nil {
+			t.free = make(chan struct{})
+		}
+		free := t.free
+		t.mu.Unlock()
+		<-free
+	}
+}
+
+func (t *turn) give() {
+	t.mu.Lock()
+	t.taken = false
+	if t.free != nil {
+		close(t.free)
+		t.free = nil
+	}
+	t.mu.Unlock()
+}
+
+// await returns when Read has something to return, be it an error. All that it adds to the stack is what it takes to read from
+// the network. An error is found again by Read.
+func (s *socket) await() {
+	s.reading.take()
+	if len(s.ahead) == 0 {
+		n, _ := s.receive(s.buffer[:])
+		s.ahead = s.buffer[:n]
+	}
+	s.reading.give()
+}
+
+// receive reads from the network. The wall clock costs little beside the system call. s.reading must be taken.
+func (s *socket) receive(p []byte) (int, error) {
 	n, err := s.net.Read(p)
 	if n > 0 {
 		s.lastRead.Store(time.Now().UnixNano())

@@ -10,10 +10,12 @@ import (
 	"github.com/coder/websocket"
 )
 
-// The sizes of the library's buffers. Those of net/http, 4 KiB each, would be most of what an idle connection costs.
+// The sizes of buffers. Those of net/http, 4 KiB each, would be most of what an idle connection costs.
 const (
-	// readBuffer holds a few small messages; larger ones are read past it.
+	// readBuffer is the socket's, and holds a few small messages; larger ones are read past it.
 	readBuffer = 256
+	// headerBuffer is the library's, as small as there is one: it holds the header of a frame.
+	headerBuffer = 16
 	// writeBuffer holds the largest control frame (2 + 125 bytes), so that the library writes it with one call.
 	writeBuffer = 160
 )
@@ -44,19 +46,16 @@ func (h hijack) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	// What came right behind the handshake. It must be buffered in the new reader: the library looks there, and nowhere else.
+	// What came right behind the handshake.
 	early, err := rw.Peek(rw.Reader.Buffered())
 	if err != nil {
 		_ = conn.Close()
 		return nil, nil, err
 	}
-	r := bufio.NewReaderSize(bytes.NewReader(bytes.Clone(early)), max(readBuffer, len(early)))
-	if _, err := r.Peek(len(early)); err != nil {
-		_ = conn.Close()
-		return nil, nil, err
-	}
+	h.s.ahead = bytes.Clone(early)
 	h.s.net = conn
-	return socketConn{conn, h.s}, bufio.NewReadWriter(r, bufio.NewWriterSize(h.s, writeBuffer)), nil
+	h.s.reader = bufio.NewReaderSize(h.s, headerBuffer)
+	return socketConn{conn, h.s}, bufio.NewReadWriter(h.s.reader, bufio.NewWriterSize(h.s, writeBuffer)), nil
 }
 
 // socketConn is a net.Conn whose bytes pass through a socket.
@@ -86,7 +85,8 @@ func (e *Endpoint) open(w http.ResponseWriter, r *http.Request, id string, onClo
 		onClose()
 		return
 	}
-	ws.SetReadLimit(-1) // it counts WebSocket messages; what is limited is a hub message, and that by the hub
+	c.socket.reader.Reset(&c.socket) // the library has put a reader in between, for bytes that nobody has left it
+	ws.SetReadLimit(-1)              // it counts WebSocket messages; what is limited is a hub message, and that by the hub
 	c.ws = ws
 	accept(c)
 }

@@ -46,6 +46,9 @@ func (c *webSocket) Next() (io.Reader, error) {
 	return (*messageReader)(c), nil
 }
 
+// Rest waits in the network, with little above it on the stack.
+func (c *webSocket) Rest() { c.socket.await() }
+
 // messageReader is the reader that Next returns: the webSocket itself, so that it costs no allocation.
 type messageReader webSocket
 

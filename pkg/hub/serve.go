@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -302,6 +303,9 @@ func (c *Connection) readFailed(in *inbox, err error) {
 	}
 }
 
+// decoded are messages for process, so that one which comes costs no allocation: nothing of what is dispatched keeps it.
+var decoded = sync.Pool{New: func() any { return new(protocol.Message) }}
+
 // process dispatches the whole messages in the inbox. It returns false when the connection is over.
 func (c *Connection) process(in *inbox) bool {
 	c.busy.Lock()
@@ -318,14 +322,18 @@ func (c *Connection) process(in *inbox) bool {
 			call2(c.host.hooks.Received, messages, size)
 		}
 	}()
-	var m protocol.Message
+	m := decoded.Get().(*protocol.Message)
+	defer func() {
+		*m = protocol.Message{}
+		decoded.Put(m)
+	}()
 	for {
 		body, n, err := codec.Next(in.window())
 		if err == nil && n > 0 {
 			messages, size = messages+1, size+n
-			if err = codec.Decode(body, &m); err == nil {
+			if err = codec.Decode(body, m); err == nil {
 				in.lively = in.lively || m.Type != protocol.TypePing
-				err = c.dispatch(&m)
+				err = c.dispatch(m)
 			}
 		}
 		if err != nil {

@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
@@ -77,6 +78,10 @@ func serve(c *config, log *slog.Logger) error {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	defer watchSignals(log, c.drainTimeout, stop)()
+	var trimming sync.WaitGroup
+	defer trimming.Wait()
+	defer stop()
+	trimming.Go(func() { trimMemory(ctx) })
 	return n.Run(ctx)
 }
 

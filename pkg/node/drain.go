@@ -138,8 +138,8 @@ func (n *Node) closeWhenStopping(h http.Handler) http.Handler {
 // had to be cut off stands in the log.
 func (n *Node) drain(clients *http.Server) {
 	log := n.config.Logger
+	n.stopping.Store(true) // first: a node that says that it is leaving must not say that it is ready
 	n.drains.begin(n.config.DrainTimeout)
-	n.stopping.Store(true)
 	began := time.Now()
 	if n.cluster != nil {
 		n.cluster.Leave()

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -110,6 +111,9 @@ func (c *Redis) Address(ctx context.Context, nodeID string) (string, error) {
 	if !due {
 		return last.result(nodeID)
 	}
+	if last.address == "" {
+		last.address = c.directory.lastSeen()[nodeID].Address
+	}
 	info, err := c.lookUp(ctx, nodeID)
 	switch {
 	case err == nil:
@@ -117,8 +121,6 @@ func (c *Redis) Address(ctx context.Context, nodeID string) (string, error) {
 	case errors.Is(err, redis.Nil) && (last.address == "" || c.remembers()):
 		last.address = ""
 	case last.address != "": // Redis is away, or has lost what it knew
-	case errors.Is(err, ErrUnavailable) && c.directory.lastSeen()[nodeID].Address != "":
-		last.address = c.directory.lastSeen()[nodeID].Address
 	default:
 		return "", err
 	}
@@ -176,13 +178,17 @@ func (d *directory) lastSeen() map[string]NodeInfo {
 	return d.seen
 }
 
-func (d *directory) saw(nodes []NodeInfo) {
+// saw notes the nodes that are there. keep says that there may be others, whom a Redis that has come back empty does not know yet.
+func (d *directory) saw(nodes []NodeInfo, keep bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	seen := make(map[string]NodeInfo, len(nodes))
+	if keep {
+		maps.Copy(seen, d.seen)
+	}
 	for _, n := range nodes {
 		seen[n.ID] = n
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	d.seen = seen
 }
 

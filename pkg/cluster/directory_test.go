@@ -123,6 +123,62 @@ func TestAddressesWhileRedisIsAway(t *testing.T) {
 	eventually(t, "announced again", func() bool { return server.Do(t, "EXISTS", "x:node:"+b.NodeID()) == int64(1) })
 }
 
+// TestAddressesAreLearned: who has looked at the list of nodes knows where they are, also of those that nobody has asked for.
+func TestAddressesAreLearned(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	a, _ := announced(t, server, "http://127.0.0.1:1")
+	b, stopB := announced(t, server, "http://127.0.0.1:2")
+	c, _ := announced(t, server, "http://127.0.0.1:3")
+	list := func() int {
+		nodes, err := a.Nodes(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(nodes)
+	}
+	if n := list(); n != 3 {
+		t.Errorf("%d nodes", n)
+	}
+	stopB()
+	eventually(t, "sure of its memory", func() bool { return cluster.Remembers(a) })
+	if n := list(); n != 2 {
+		t.Errorf("%d nodes", n)
+	}
+	server.Stop()
+	eventually(t, "away", func() bool { return !a.State().Up })
+	wantAddress(t, a, c.NodeID(), "http://127.0.0.1:3")
+	if _, err := a.Address(t.Context(), b.NodeID()); !errors.Is(err, cluster.ErrUnavailable) {
+		t.Errorf("the address of a node that has left is kept: %v", err)
+	}
+}
+
+// TestEmptyRedisTakesNoAddress: while a Redis that has lost everything is told again who there is, all keep in mind who there was.
+func TestEmptyRedisTakesNoAddress(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	a, _ := announced(t, server, "http://127.0.0.1:1")
+	server.Do(t, "SET", "x:node:b", `{"lease":1,"address":"http://127.0.0.1:2"}`)
+	server.Do(t, "ZADD", "x:nodes", time.Now().Add(time.Minute).UnixMilli(), "b")
+	list := func() int {
+		nodes, err := a.Nodes(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(nodes)
+	}
+	if n := list(); n != 2 {
+		t.Errorf("%d nodes", n)
+	}
+	first, _, _ := a.Lease()
+	server.Do(t, "FLUSHALL") // and b does not come back
+	eventually(t, "with another lease", func() bool { another, _, ok := a.Lease(); return ok && another != first })
+	if n := list(); n != 1 {
+		t.Errorf("%d nodes", n)
+	}
+	wantAddress(t, a, "b", "http://127.0.0.1:2")
+}
+
 // TestEmptyRedisIsNotBelieved: a Redis that has lost everything knows of no node; that makes none of them gone.
 func TestEmptyRedisIsNotBelieved(t *testing.T) {
 	t.Parallel()

@@ -107,6 +107,7 @@ func (c *Redis) Nodes(ctx context.Context) ([]NodeInfo, error) {
 		}
 	}
 	sortNodes(nodes)
-	c.directory.saw(nodes)
+	_, _, held := c.Lease()
+	c.directory.saw(nodes, held && !c.remembers())
 	return nodes, nil
 }

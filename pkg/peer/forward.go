@@ -133,6 +133,9 @@ func (f *forwarding) answer(res *http.Response) error {
 	f.peer.hooks.forwarded(Answered, time.Since(f.began))
 	f.answered = true
 	clear(f.client.Header()) // the owner writes the whole response
+	if _, named := res.Header["Content-Type"]; !named {
+		f.client.Header()["Content-Type"] = nil // nor is it guessed, as it would be when the body is there before the header has gone out
+	}
 	return nil
 }
 

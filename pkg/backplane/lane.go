@@ -5,6 +5,8 @@ import (
 	"errors"
 	"sync/atomic"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // A batch is bounded so that the first message of it need not wait long for the last.
@@ -137,6 +139,7 @@ func (l *lane) serve(ctx context.Context, conn *laneConn) error {
 	stop := context.AfterFunc(ctx, func() { conn.end(errStopped) })
 	defer stop()
 	batch := make([]*part, 0, maxBatch)
+	pipe := conn.client.Pipeline() // empty again after each batch
 	for {
 		select {
 		case <-conn.dead:
@@ -145,7 +148,7 @@ func (l *lane) serve(ctx context.Context, conn *laneConn) error {
 			return errMoved
 		case first := <-l.queue:
 			batch = l.gather(batch[:0], first)
-			if err := l.send(conn, batch); err != nil {
+			if err := l.send(conn, pipe, batch); err != nil {
 				return err
 			}
 			clear(batch) // the payloads are the callers' again
@@ -173,7 +176,7 @@ func (l *lane) gather(batch []*part, first *part) []*part {
 }
 
 // send sends a batch as one pipeline and gives each part its result. An error means that the connection is over.
-func (l *lane) send(conn *laneConn, batch []*part) error {
+func (l *lane) send(conn *laneConn, pipe redis.Pipeliner, batch []*part) error {
 	if len(batch) == 0 {
 		return nil
 	}
@@ -190,7 +193,6 @@ func (l *lane) send(conn *laneConn, batch []*part) error {
 	if l.hook != nil {
 		l.hook(len(batch))
 	}
-	pipe := conn.client.Pipeline()
 	commands := make([]*command, len(batch))
 	for i, p := range batch {
 		commands[i] = newCommand(p, l.prefix, l.sharded)

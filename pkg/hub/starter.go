@@ -11,6 +11,9 @@ import (
 // writes take as long as a message needs to get here through Redis.
 const startAtOnce = 4
 
+// shortList is how many writers are started at once whatever else there is: for so few, a pause costs more than what it lets join.
+const shortList = 32
+
 // starter starts the writers of long lists a few at a time. Go looks at the network only when nothing else is to run, so
 // that a thousand writers started together would all write the first of several messages before the second was even read,
 // and then all of them again. In between it is looked at: what comes meanwhile is queued for those that have not begun, and
@@ -25,7 +28,7 @@ type starter struct {
 
 // start takes a list over. Short ones are started at once, also past long ones that are under way.
 func (s *starter) start(w *wakeList) {
-	if len(w.conns) <= startAtOnce*runtime.GOMAXPROCS(0) {
+	if len(w.conns) <= max(shortList, startAtOnce*runtime.GOMAXPROCS(0)) {
 		w.flush()
 		return
 	}

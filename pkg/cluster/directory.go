@@ -88,7 +88,7 @@ func (c *Redis) depart() {
 	l := &c.lease
 	l.mu.Lock()
 	had := l.last != 0
-	l.drop()
+	l.drop("")
 	l.mu.Unlock()
 	if !had || !c.State().Up {
 		return

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"strings"
 	"sync"
@@ -43,6 +44,7 @@ type entry struct {
 type lease struct {
 	nodeID string
 	life   time.Duration
+	log    *slog.Logger
 	hooks  Hooks
 
 	mu      sync.Mutex
@@ -57,15 +59,19 @@ type lease struct {
 // held is the number of the lease that is held at the moment; 0 for none. l.mu must be held.
 func (l *lease) held() uint64 {
 	if l.number != 0 && !time.Now().Before(l.until) {
-		l.drop()
+		l.drop("it was not renewed in time")
 	}
 	return l.number
 }
 
-// drop ends the lease. l.mu must be held.
-func (l *lease) drop() {
+// drop ends the lease. The log hears why, unless that is empty. l.mu must be held.
+func (l *lease) drop(why string) {
 	if l.number == 0 {
 		return
+	}
+	if why != "" {
+		l.log.Warn("the node has lost its lease: other nodes may count it as gone until it has another", "cause", why,
+			"incarnation", incarnationOf(l.nodeID, l.number), "held", time.Since(l.taken).Round(time.Millisecond))
 	}
 	l.number = 0
 	l.change()
@@ -81,7 +87,7 @@ func (l *lease) change() {
 }
 
 // ask puts the renewal into a pipeline. It returns what to call with the moment before the pipeline was sent, once it has been answered.
-func (l *lease) ask(ctx context.Context, pipe redis.Pipeliner, keys leaseKeys, info NodeInfo) (answered func(sent time.Time) (lost bool, err error)) {
+func (l *lease) ask(ctx context.Context, pipe redis.Pipeliner, keys leaseKeys, info NodeInfo) (answered func(sent time.Time) error) {
 	l.mu.Lock()
 	held, next := l.held(), l.last+1
 	l.mu.Unlock()
@@ -89,20 +95,20 @@ func (l *lease) ask(ctx context.Context, pipe redis.Pipeliner, keys leaseKeys, i
 	taken, _ := json.Marshal(entry{next, info})
 	reply := pipe.Eval(ctx, leaseScript, []string{keys.node}, held, next, kept, taken, l.life.Milliseconds())
 	listed := pipe.Eval(ctx, nodesScript, []string{keys.nodes}, l.nodeID, l.life.Milliseconds())
-	return func(sent time.Time) (bool, error) {
+	return func(sent time.Time) error {
 		number, err := reply.Int64()
 		if err == nil {
 			err = listed.Err()
 		}
 		if err != nil {
-			return false, err
+			return err
 		}
 		return l.answered(sent, held, next, uint64(number))
 	}
 }
 
 // answered notes the reply to a question that was sent then.
-func (l *lease) answered(sent time.Time, held, next, number uint64) (lost bool, err error) {
+func (l *lease) answered(sent time.Time, held, next, number uint64) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
@@ -112,20 +118,18 @@ func (l *lease) answered(sent time.Time, held, next, number uint64) (lost bool, 
 			l.until = sent.Add(l.life)
 		}
 	case number == next:
-		lost = l.number != 0
-		l.drop()
+		l.drop("Redis has forgotten it")
 		l.number, l.last = next, next
 		l.taken, l.since, l.until = time.Now(), time.Now(), sent.Add(l.life)
 		l.change()
 	default:
 		// Only this process has this id, so a higher number can only be one of ours that was forgotten with a reply. It cannot be used:
 		// what was sent under it is not known.
-		lost = l.number != 0
-		l.drop()
+		l.drop("Redis knows of a later one")
 		l.last++
-		return lost, fmt.Errorf("redis does not take the lease %d of node %s", next, l.nodeID)
+		return fmt.Errorf("redis does not take the lease %d of node %s", next, l.nodeID)
 	}
-	return lost, nil
+	return nil
 }
 
 // doubt says that Redis may have forgotten the lease: whatever depends on its memory starts to count anew.
@@ -164,7 +168,7 @@ func (c *Redis) Renounce(incarnation string) {
 	l := &c.lease
 	l.mu.Lock()
 	if number := l.held(); number != 0 && incarnationOf(l.nodeID, number) == incarnation {
-		l.drop()
+		l.drop("it was given up")
 	}
 	l.mu.Unlock()
 	c.contactNow()

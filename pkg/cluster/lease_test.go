@@ -2,6 +2,7 @@ package cluster_test
 
 import (
 	"errors"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -36,7 +37,8 @@ func live(t *testing.T, c *cluster.Redis, incarnations ...string) []bool {
 func TestLease(t *testing.T) {
 	server := redistest.Start(t)
 	var lost atomic.Int32
-	c := running(t, cluster.RedisOptions{URL: server.URL(), Prefix: "x:", NodeID: "n#1", Hooks: cluster.Hooks{
+	var log lockedBuffer
+	c := running(t, cluster.RedisOptions{URL: server.URL(), Prefix: "x:", NodeID: "n#1", Logger: slog.New(slog.NewTextHandler(&log, nil)), Hooks: cluster.Hooks{
 		LeaseLost: func(held time.Duration) {
 			if held <= 0 || held > time.Minute {
 				t.Errorf("held for %v", held)
@@ -77,13 +79,36 @@ func TestLease(t *testing.T) {
 	if lost.Load() != 2 {
 		t.Errorf("%d losses told", lost.Load())
 	}
+	wantLosses(t, &log, `"Redis has forgotten it" incarnation=n#1#1`, `"it was given up" incarnation=n#1#2`)
+}
+
+// wantLosses expects that the log tells of these lost leases, each once, and of no others.
+func wantLosses(t *testing.T, log *lockedBuffer, want ...string) {
+	t.Helper()
+	var got []string
+	for line := range strings.Lines(log.String()) {
+		if _, loss, ok := strings.Cut(line, "has lost its lease"); ok {
+			got = append(got, loss)
+		}
+	}
+	if len(got) != len(want) {
+		t.Errorf("losses in the log: %q, want %q", got, want)
+		return
+	}
+	for i := range want {
+		if !strings.Contains(got[i], "cause="+want[i]+" held=") {
+			t.Errorf("in the log: %q, want %q", got[i], want[i])
+		}
+	}
 }
 
 // TestLeaseRunsOut: a node that cannot reach Redis knows when others may count it as gone, and is itself again afterwards.
 func TestLeaseRunsOut(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	c := running(t, cluster.RedisOptions{URL: server.URL(), NodeID: "n", Lease: 400 * time.Millisecond, Timeout: 100 * time.Millisecond})
+	var log lockedBuffer
+	c := running(t, cluster.RedisOptions{URL: server.URL(), NodeID: "n", Lease: 400 * time.Millisecond, Timeout: 100 * time.Millisecond,
+		Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	first := incarnation(t, c)
 	server.Pause()
 	eventually(t, "lost", func() bool { _, _, ok := c.Lease(); return !ok })
@@ -91,6 +116,7 @@ func TestLeaseRunsOut(t *testing.T) {
 	if second := incarnation(t, c); second == first {
 		t.Error("a lease that was lost came back")
 	}
+	wantLosses(t, &log, `"it was not renewed in time" incarnation=n#1`)
 	server.Restart() // empty
 	eventually(t, "up", func() bool { return c.State().Up })
 	before := time.Now()

@@ -135,7 +135,7 @@ func NewRedis(o RedisOptions) (*Redis, error) {
 	if err := checkLease(o.Lease, c.interval); err != nil {
 		return nil, err
 	}
-	c.lease = lease{nodeID: o.NodeID, life: o.Lease, hooks: o.Hooks, changed: make(chan struct{})}
+	c.lease = lease{nodeID: o.NodeID, life: o.Lease, log: c.log, hooks: o.Hooks, changed: make(chan struct{})}
 	c.client = target.Client(redisurl.Tuning{Timeout: c.timeout}) // repeats nothing: what is repeated is decided here
 	return c, nil
 }
@@ -209,11 +209,7 @@ func (c *Redis) contact(ctx context.Context) error {
 			return err
 		}
 	}
-	lost, err := renewed(sent)
-	if lost {
-		c.log.Warn("the node's lease was lost, and another has been taken: other nodes may have counted it as gone")
-	}
-	return err
+	return renewed(sent)
 }
 
 // exec runs a pipeline. That a key does not exist is no error.

@@ -13,6 +13,9 @@ const maxUnconfirmed = 256
 // the answer to the call waits until the backplane has taken all that the call sent. The method may return meanwhile, and the connection's
 // next call runs; so what one client sends in a row travels to the backplane together, which costs far less.
 //
+// The answers of one connection's calls can then overtake one another: a call that sent nothing, or to a channel of which the backplane
+// has answered sooner, is answered before an earlier one whose messages are still unconfirmed. Clients tell answers apart by their ids.
+//
 // Order is that of Clients. A message that is lost makes the call fail with the error that Send would have returned: ErrUnavailable,
 // perhaps with ErrMaybeSent. The client, the log and Hooks.Invoked see it as an error of the method; code of the method does not. What Send
 // knows at once it still returns. Use Clients where the method, or the connection's next call, goes on only if the message was sent.

@@ -11,8 +11,10 @@ WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
-ARG TARGETOS=linux TARGETARCH=amd64 VERSION=unknown REVISION=unknown
-RUN GOOS=$TARGETOS GOARCH=$TARGETARCH VERSION=$VERSION REVISION=$REVISION scripts/build /out/node
+# No defaults: they would win over what BuildKit says. Where nobody says it, Go builds for the machine it runs on.
+ARG TARGETOS TARGETARCH
+ARG VERSION=unknown REVISION=unknown
+RUN GOOS=${TARGETOS:-linux} GOARCH=${TARGETARCH:-$(go env GOARCH)} VERSION=$VERSION REVISION=$REVISION scripts/build /out/node
 
 FROM scratch
 ARG VERSION=unknown REVISION=unknown

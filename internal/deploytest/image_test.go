@@ -29,8 +29,11 @@ func instructions(t *testing.T) [][2]string {
 	return found
 }
 
+// platformDefault is a default for an argument that BuildKit sets by itself.
+var platformDefault = regexp.MustCompile(`^(TARGET|BUILD)(PLATFORM|OS|ARCH|VARIANT)=`)
+
 // TestDockerfile: the image holds the binary and certificates, runs it as a user who is not root, and says on which ports it listens.
-// Whether Docker builds it is not shown here, where no engine runs.
+// It is built for the platform that is asked for. Whether Docker builds it is not shown here, where no engine runs.
 func TestDockerfile(t *testing.T) {
 	all := instructions(t)
 	last := 0 // where the last stage begins
@@ -55,6 +58,21 @@ func TestDockerfile(t *testing.T) {
 	} {
 		if !slices.Equal(got[name], want) {
 			t.Errorf("%s %q, want %q", name, got[name], want)
+		}
+	}
+	for _, in := range all {
+		if in[0] != "ARG" {
+			continue
+		}
+		for name := range strings.FieldsSeq(in[1]) {
+			if platformDefault.MatchString(name) {
+				t.Errorf("ARG %s: the default wins over the platform that is asked for", name)
+			}
+		}
+	}
+	for _, want := range []string{"TARGETOS", "TARGETARCH"} {
+		if !slices.ContainsFunc(all[:last], func(in [2]string) bool { return in[0] == "ARG" && slices.Contains(strings.Fields(in[1]), want) }) {
+			t.Errorf("no stage before the last is told %s", want)
 		}
 	}
 	if len(got["RUN"]) > 0 {

@@ -52,13 +52,16 @@ export class Nginx {
   }
 }
 
-// config is what is shipped, with these nodes for those of Compose, a free port on loopback, and its files in a folder of its own.
+// config is what is shipped, with these nodes for those of Compose, a free port on loopback, and its files in a folder of its own. The
+// nodes have addresses, not names, and nginx may be older than 1.27.3: nothing is looked up.
 function config(text, dir, port, nodes, upgrade) {
   const replace = (what, by) => {
     const replaced = text.replaceAll(what, by);
     if (replaced === text) throw new Error(`${shipped} has nothing that matches ${what}`);
     text = replaced;
   };
+  replace(/^ *resolver 127\.0\.0\.11 [^;]*;\n/gm, "");
+  replace(/( server node-\d:8080) resolve /g, "$1 ");
   const [, host, options] = text.match(/ server (node-1:8080)( [^;]*;)/);
   replace(new RegExp(` server ${host}${options}`, "g"), nodes.map((url) => ` server ${new URL(url).host}${options}`).join("\n"));
   replace(/^ *server node-\d:8080 [^;]*;\n/gm, "");

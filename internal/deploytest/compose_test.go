@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -202,8 +203,36 @@ func TestComposeAddresses(t *testing.T) {
 	}
 	for _, name := range names {
 		if d := nginx.DependsOn[name]; d.Condition != types.ServiceConditionHealthy {
-			t.Errorf("nginx does not wait for %s, whose name it must find", name)
+			t.Errorf("nginx does not wait for %s; the first page would be an error", name)
 		}
+	}
+}
+
+// TestNginxResolves: nginx looks the nodes' names up while it runs, so that one that is stopped is not in its way when it starts or
+// reloads; and the image is one that can.
+func TestNginxResolves(t *testing.T) {
+	text := nginxRules(t)
+	if got := directive(t, "resolver"); got != "127.0.0.11 valid=5s" {
+		t.Errorf("nginx asks %s; Compose's DNS is at 127.0.0.11", got)
+	}
+	if !regexp.MustCompile(`\n\s+zone \w+ \d+k;`).MatchString(text) {
+		t.Error("names are looked up only for servers in shared memory: there is no zone")
+	}
+	for _, line := range regexp.MustCompile(`(?m)^\s+server node[^;]*;`).FindAllString(text, -1) {
+		if !slices.Contains(strings.Fields(line), "resolve") {
+			t.Errorf("without resolve, nginx does not start while that node is stopped: %s", strings.TrimSpace(line))
+		}
+	}
+	// The open source nginx has it since 1.27.3.
+	image := compose(t).Services["nginx"].Image
+	version := regexp.MustCompile(`nginx:(\d+)\.(\d+)`).FindStringSubmatch(image)
+	if version == nil {
+		t.Fatalf("the version of %s cannot be read", image)
+	}
+	major, _ := strconv.Atoi(version[1])
+	minor, _ := strconv.Atoi(version[2])
+	if major < 1 || major == 1 && minor < 28 {
+		t.Errorf("%s does not know resolve", image)
 	}
 }
 

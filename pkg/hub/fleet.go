@@ -30,6 +30,8 @@ const (
 	quietShare = 10
 	// goneTimeout is how long it may take to find out whether a node that does not answer is dead.
 	goneTimeout = 500 * time.Millisecond
+	// countTimeout is how long it may take to find out how many nodes there are.
+	countTimeout = 500 * time.Millisecond
 	// controlTimeout is how long they have to do something; joining a group waits for the backplane.
 	controlTimeout = 10 * time.Second
 	// maxAsked bounds the requests of other nodes that wait here; more are dropped, and who asked is told that this node did not answer.

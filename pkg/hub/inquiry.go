@@ -17,7 +17,7 @@ type inquiry struct {
 
 	mu        sync.Mutex
 	live      []string                       // ids of those that must answer, as far as they are known
-	receivers int                            // how many have got the request; negative: not known
+	receivers int                            // how many have got the request, at most; negative: not known
 	gone      []string                       // those of the live that are dead
 	replies   map[string]protocol.FleetReply // by the node's id
 }
@@ -37,6 +37,15 @@ func (q *inquiry) sent(live []string, receivers int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.live, q.receivers = live, receivers
+}
+
+// counted notes how many nodes there are to hear a request.
+func (q *inquiry) counted(nodes int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.receivers < 0 || nodes < q.receivers {
+		q.receivers = nodes
+	}
 }
 
 // bury notes that nodes are dead.
@@ -64,6 +73,7 @@ type progress struct {
 	answers
 	open   silent // who has not answered
 	final  bool   // and never will: all that have got the request have answered it
+	doubt  bool   // only the number of receivers, or its lack, tells whether there are others than those that have answered
 	enough bool   // one answer will do, and is there
 }
 
@@ -75,6 +85,7 @@ func (q *inquiry) progress(enough func(protocol.FleetReply) bool) (p progress) {
 		p.enough = p.enough || enough != nil && enough(r)
 	}
 	p.open, p.final = q.open()
+	p.doubt = len(p.open.named) == 0 && (q.receivers < 0 || p.open.unnamed > 0)
 	p.missing = append(p.missing, p.open.named...)
 	for range p.open.unnamed {
 		p.missing = append(p.missing, unnamed)
@@ -159,11 +170,15 @@ func (f *fleet) ask(ctx context.Context, q protocol.FleetRequest, limit time.Dur
 	if !s.remote {
 		in.add(f.answer(ctx, q))
 	}
-	for late, looked := false, false; ; {
+	for late, looked, counted := false, false, false; ; {
 		p := in.progress(enough)
 		switch {
 		case p.enough:
 			return p.answers, nil
+		case p.doubt && !counted:
+			counted = true
+			f.count(ctx, in)
+			continue
 		case p.open.count() == 0:
 			f.settle(in)
 			return p.answers, nil
@@ -191,6 +206,16 @@ func (f *fleet) ask(ctx context.Context, q protocol.FleetRequest, limit time.Dur
 			}
 			return p.answers, nil
 		}
+	}
+}
+
+// count finds out how many nodes hear requests. The broker's count of those who got one has strangers in it who listen by a pattern, or
+// there is none: on a Redis Cluster.
+func (f *fleet) count(ctx context.Context, in *inquiry) {
+	ctx, cancel := context.WithTimeout(ctx, countTimeout)
+	defer cancel()
+	if n, err := f.server.backplane.Subscribers(ctx, channelAsk); err == nil {
+		in.counted(n)
 	}
 }
 

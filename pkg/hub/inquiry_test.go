@@ -99,6 +99,27 @@ func (c countless) Publish(ctx context.Context, payload []byte, channels ...stri
 	return -1, err
 }
 
+// TestUncountedNode: where the broker does not count who gets a request, a node without a lease is missed all the same.
+func TestUncountedNode(t *testing.T) {
+	t.Parallel()
+	memory := backplane.NewMemory()
+	s := newServer(t, &chat{}, hub.Options{Backplane: countless{memory.Node()}})
+	m := newMute(t, fleet{memory: memory})
+	answered := make(chan struct{})
+	go func() {
+		defer close(answered)
+		m.answer(<-m.asked, 7)
+	}()
+	groups := s.Hub("/chat").Groups()
+	if n, from, err := groups.Count(t.Context(), "g"); n != 7 || !from.Complete() || err != nil {
+		t.Errorf("%d, %+v, %v", n, from, err)
+	}
+	<-answered
+	if n, from, err := groups.Count(t.Context(), "g"); n != 0 || !slices.Equal(from.Missing, []string{"unknown"}) || err != nil {
+		t.Errorf("when it is mute: %d, %+v, %v", n, from, err)
+	}
+}
+
 // TestDeadNode: a node that is known to be dead is not missed. One that has not got the question is not waited for.
 func TestDeadNode(t *testing.T) {
 	t.Parallel()

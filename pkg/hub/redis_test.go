@@ -3,6 +3,7 @@ package hub_test
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -19,11 +20,18 @@ import (
 // redisNode starts a server whose backplane is a real Redis, once that is subscribed. The hub is named as in the test vectors.
 func redisNode(t *testing.T, url string, h any) string {
 	t.Helper()
+	_, node := redisServer(t, url, h)
+	return node
+}
+
+// redisServer is redisNode that also returns the server.
+func redisServer(t *testing.T, url string, h any) (s *hub.Server, node string) {
+	t.Helper()
 	b, err := backplane.NewRedis(backplane.RedisOptions{URL: url, Prefix: "hubfleet:", RetryMin: 5 * time.Millisecond, RetryMax: 50 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := hub.NewServer(hub.Options{Backplane: b, Authenticate: byHeader, Limits: hub.Limits{DetailedErrors: true}})
+	s = hub.NewServer(hub.Options{Backplane: b, Authenticate: byHeader, Limits: hub.Limits{DetailedErrors: true}})
 	if err := s.Map("/chat", h, hub.HubOptions{Name: "MyApp.ChatHub"}); err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +40,7 @@ func redisNode(t *testing.T, url string, h any) string {
 	go func() { done <- b.Run(ctx) }()
 	t.Cleanup(func() { cancel(); <-done }) // runs after the server's own clean-up, which comes later in the test
 	ready(t, b)
-	return serve(t, s) + "/chat"
+	return s, serve(t, s) + "/chat"
 }
 
 // ready waits until the backplane has confirmed all that is wanted.
@@ -139,6 +147,36 @@ func TestPublishedBytes(t *testing.T) {
 		if m.Payload != want {
 			t.Errorf("%s: published %x, want %x", test.method, m.Payload, want)
 		}
+	}
+}
+
+// TestPatternSubscriber: who looks on at all channels gets what nodes ask each other, and is no node.
+func TestPatternSubscriber(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	s, _ := redisServer(t, server.URL(), &chat{})
+	dial(t, redisNode(t, server.URL(), &chat{}), asUser("ada"))
+	sub := server.Client(t, nil).PSubscribe(t.Context(), "*")
+	defer sub.Close()
+	if _, err := sub.Receive(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	h := s.Hub("/chat")
+	if o, err := h.Groups().AddUser(t.Context(), "ada", "g"); o.Connections != 1 || o.Nodes != 2 || err != nil {
+		t.Errorf("AddUser: %+v, %v", o, err)
+	}
+	if n, answered, err := h.Groups().Count(t.Context(), "g"); n != 1 || !answered.Complete() || answered.Nodes != 2 || err != nil {
+		t.Errorf("Count: %d, %+v, %v", n, answered, err)
+	}
+	if _, err := h.Clients().Find(t.Context(), "nobody"); !errors.Is(err, hub.ErrNoConnection) {
+		t.Errorf("Find of nobody: %v", err)
+	}
+	err := h.Clients().Client("nobody").Invoke(t.Context(), nil, "Ask")
+	if !errors.Is(err, hub.ErrNoConnection) || !strings.Contains(err.Error(), "does not exist") { // known at once, not found out by waiting
+		t.Errorf("Invoke of nobody: %v", err)
+	}
+	if o, err := h.Clients().User("ada").Disconnect(t.Context()); o.Connections != 1 || err != nil {
+		t.Errorf("Disconnect: %+v, %v", o, err)
 	}
 }
 

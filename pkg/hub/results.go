@@ -178,12 +178,12 @@ func (h *host) invokeRemote(ctx context.Context, connectionID string, result any
 		return canceled(ctx) // whether the client was asked or not, its answer is not waited for
 	case err != nil:
 		return fromBackplane(err)
-	case receivers < 0: // nobody counted
+	case receivers != 0: // nobody counted, or strangers too, who listen by a pattern
 		if n, err := b.Subscribers(ctx, channel); err == nil {
 			receivers = n
 		}
 	}
-	if receivers == 0 {
+	if receivers == 0 && len(p.answer) == 0 {
 		return fmt.Errorf("%w: Connection '%s' does not exist", ErrNoConnection, connectionID)
 	}
 	again := time.NewTicker(askAgain)

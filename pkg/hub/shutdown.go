@@ -58,26 +58,30 @@ func (s *Server) Shutdown(ctx context.Context) error {
 
 // Release frees the server through which a request of one of our connections comes, by the hub's path and the connection's token,
 // because that one stops: a poll that waits is answered with nothing; a connection over Server-Sent Events or WebSockets is sent away as
-// Drain does. It does not wait. It returns false when there is no such connection, and when it outlives its socket: that may be cut.
-func (s *Server) Release(path, token string) bool {
+// Drain does. It does not wait. It returns that the request leaves; or that the connection stays, since it outlives its socket, which may
+// be cut; or neither, when there is no such connection, or none yet: it has not done its handshake.
+func (s *Server) Release(path, token string) (leaves, stays bool) {
 	s.mu.RLock()
 	h := s.byPath[strings.TrimSuffix(path, "/")]
 	s.mu.RUnlock()
 	if h == nil {
-		return false
+		return false, false
 	}
 	id, found := h.endpoint.Release(token)
 	if id == "" {
-		return found
+		return found, false
 	}
 	c := h.connections.get(id)
-	if c == nil || c.session != nil {
-		return false
+	if c == nil {
+		return false, false
+	}
+	if c.session != nil {
+		return false, true
 	}
 	if !c.released.Swap(true) && s.enter() {
 		go s.sendAway(c)
 	}
-	return found
+	return found, false
 }
 
 // sendAway ends one connection as a drain does.

@@ -164,24 +164,37 @@ func (n *Node) drain(clients *http.Server) {
 		// by this one would cost it a delay. The peer port stays until the end.
 		closeListener()
 	}
-	if n.peer != nil {
-		requests.Go(func() { n.peer.Release(ctx, p.window) })
-	}
+	left := make(chan int, 1)
+	go func() { // ends with ctx at the latest; waited for below
+		if n.peer == nil {
+			left <- 0
+			return
+		}
+		left <- n.peer.Release(ctx, p.window)
+	}()
 	err := n.sendAway(ctx, p.window)
-	n.drains.enter(phaseEnding)
 	closeListener() // without others, last: the last polls come to nobody else
+	cut := <-left
+	if cut > 0 {
+		n.peer.Close() // first: the listener waits for them, and nothing more will come of them
+	}
 	requests.Wait()
 	if n.peer != nil {
 		n.peer.Close()
 	}
+	n.drains.enter(phaseEnding)
 	close(told)
 	progress.Wait()
 	took := time.Since(began).Round(time.Millisecond)
 	if err != nil {
-		log.Warn("drained, but not all were ready to go: what was left has been cut off", "after", took, "connections", before.Connections, "error", err)
+		log = log.With("error", err)
+	}
+	if err != nil || cut > 0 {
+		log.Warn("drained, but not all were ready to go: what was left has been cut off", "after", took, "connections", before.Connections,
+			"forwards", before.Forwards, "forwards_cut", cut)
 		return
 	}
-	log.Info("drained", "after", took, "connections", before.Connections)
+	log.Info("drained", "after", took, "connections", before.Connections, "forwards", before.Forwards)
 }
 
 // stayAWhile serves on for the delay, in which balancers learn that this node is going; not longer than there is another one.

@@ -2,6 +2,8 @@ package node
 
 import (
 	"encoding/json"
+	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"strings"
@@ -164,6 +166,40 @@ func TestDrainOfAll(t *testing.T) {
 	}
 	if took := time.Since(began); took > 20*time.Second {
 		t.Errorf("it took %v, though nobody was left to go to", took)
+	}
+}
+
+// TestDrainOfForwards: a client whose event stream comes through a node that drains is sent away as soon as it has done its handshake; one
+// that never does is cut off, and the log says so.
+func TestDrainOfForwards(t *testing.T) {
+	t.Parallel()
+	var log syncBuffer
+	_, a, b, c := fleet(t, func(c *Config) {
+		c.DrainDelay, c.DrainTimeout, c.Logger = -1, 8*time.Second, slog.New(slog.NewTextHandler(&log, nil))
+	})
+	eventually(t, "seen", func() bool { return a.others.count() == 3 && b.others.count() == 3 })
+	slow, silent := negotiate(t, a), negotiate(t, a)
+	stream := openEvents(t, b, slow)
+	openEvents(t, b, silent)
+	eventually(t, "forwarded", func() bool { return b.peer.Running() == 2 })
+	ended := make(chan error, 1)
+	go func() { ended <- b.stop() }()
+	eventually(t, "closing", func() bool { return b.Progress().Phase == phaseClosing })
+	if status := post(t, c, slow, handshake); status != 200 {
+		t.Fatalf("POST: %d", status)
+	}
+	body, err := io.ReadAll(stream.Body)
+	if err != nil || !strings.Contains(string(body), `{"type":7,"allowReconnect":true}`) {
+		t.Errorf("the stream ended with %v: %q", err, body)
+	}
+	if p := b.Progress(); p.Phase != phaseClosing || p.Forwards != 1 {
+		t.Errorf("while one is left: %+v", p)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if !strings.Contains(log.String(), "level=WARN msg=\"drained, but not all") || !strings.Contains(log.String(), "forwards_cut=1") {
+		t.Errorf("the log:\n%s", log.String())
 	}
 }
 

@@ -27,7 +27,7 @@ func (n *Node) joinPeers(o *hub.Options) {
 		Secret:       n.cluster.Secret,
 		Address:      n.cluster.Address,
 		WriteTimeout: n.config.SendTimeout,
-		Release:      func(path, token string) bool { return n.hubs.Release(path, token) },
+		Release:      func(path, token string) (leaves, stays bool) { return n.hubs.Release(path, token) },
 		Logger:       n.config.Logger,
 		Hooks:        n.metrics.Peer(),
 	})

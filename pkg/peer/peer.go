@@ -35,9 +35,10 @@ type Options struct {
 	WriteTimeout time.Duration
 	// Logger is told of owners that cannot be reached and of requests that are refused. Nil discards it.
 	Logger *slog.Logger
-	// Release lets go of a request of the connection with this token at this path, which comes through a node that stops; it returns false when
-	// there is none, or when it is a WebSocket that may be cut. It must not block. Nil means that there never is one.
-	Release func(path, token string) bool
+	// Release lets go of a request of the connection with this token at this path, which comes through a node that stops. It returns that
+	// the request leaves; or that the connection stays without it, so that it may be cut; or neither, when there is no such connection, or
+	// none yet. It must not block. Nil means that there never is one.
+	Release func(path, token string) (leaves, stays bool)
 	// Hooks are told what happens.
 	Hooks Hooks
 }
@@ -49,7 +50,7 @@ type Peer struct {
 	writeTimeout time.Duration
 	log          *slog.Logger
 	hooks        Hooks
-	release      func(path, token string) bool
+	release      func(path, token string) (leaves, stays bool)
 	transport    *http.Transport
 	complaints   throttle // about owners
 	refusals     throttle // about what came to the peer port
@@ -59,8 +60,8 @@ type Peer struct {
 
 	mu       sync.Mutex
 	closed   bool
-	forwards map[*forwarding]bool // of underWay; true once its owner was asked to release it
-	underWay sync.WaitGroup       // requests that are being forwarded; added to under mu, while not closed
+	forwards map[*forwarding]struct{} // of underWay
+	underWay sync.WaitGroup           // requests that are being forwarded; added to under mu, while not closed
 }
 
 // New makes a Peer. It starts nothing; Close must be called in the end.
@@ -73,7 +74,7 @@ func New(o Options) *Peer {
 		hooks:        o.Hooks,
 		transport:    newTransport(),
 		release:      o.Release,
-		forwards:     make(map[*forwarding]bool),
+		forwards:     make(map[*forwarding]struct{}),
 	}
 	if p.writeTimeout == 0 {
 		p.writeTimeout = DefaultWriteTimeout

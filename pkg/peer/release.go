@@ -2,9 +2,11 @@ package peer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"sync"
 	"time"
 )
 
@@ -17,6 +19,17 @@ const (
 	releaseTimeout = 2 * time.Second
 	// releasePatience is how long it is waited for what owners were asked to end: for calls, a goodbye, and a little.
 	releasePatience = 11 * time.Second
+	// handshakePatience is how long an owner is asked again about a connection that it does not know: one that has not done its handshake
+	// cannot be sent away yet, and has 5 s for it.
+	handshakePatience = 6 * time.Second
+	// askAgain is the time between two such questions.
+	askAgain = 200 * time.Millisecond
+	// maxAsks is how many questions one owner is asked at a time.
+	maxAsks = 8
+	// maxSilences is after how many questions without an answer nothing more is hoped for from an owner. The second is asked silencePause
+	// after the first, and none beside it.
+	maxSilences  = 2
+	silencePause = time.Second
 	// releaseTick is how often it is looked whether something is still being forwarded.
 	releaseTick = 20 * time.Millisecond
 	// maxSpacing bounds the time between two of them.
@@ -26,7 +39,7 @@ const (
 // note keeps a forwarding in mind, forget no longer.
 func (p *Peer) note(f *forwarding) {
 	p.mu.Lock()
-	p.forwards[f] = false
+	p.forwards[f] = struct{}{}
 	p.mu.Unlock()
 }
 
@@ -37,48 +50,173 @@ func (p *Peer) forget(f *forwarding) {
 }
 
 // Release winds down what is being forwarded, spread over the window in random order, and returns when nothing is, or nothing more can be
-// hoped for, or ctx ends. Owners are asked to answer polls that wait, and to send clients over Server-Sent Events and WebSockets away; so
-// nothing is lost on the way. A WebSocket whose owner does not is cut: its connection outlives it, and its client brings another one
-// through another node.
-func (p *Peer) Release(ctx context.Context, window time.Duration) {
+// hoped for, or ctx ends, with the number of what is left. Owners are asked to answer polls that wait, and to send clients over Server-Sent
+// Events and WebSockets away; so nothing is lost on the way. A WebSocket whose owner does not is cut: its connection outlives it, and its
+// client brings another one through another node. An owner that does not answer holds up nothing but what it owns.
+func (p *Peer) Release(ctx context.Context, window time.Duration) (left int) {
+	ctx, cancel := context.WithCancel(ctx)
+	r := &release{peer: p, ctx: ctx, until: time.Now().Add(window), asked: make(map[*forwarding]*question), owners: make(map[string]*owner)}
+	defer r.asks.Wait()
+	defer cancel()
+	r.run()
+	return p.Running()
+}
+
+// release is the state of Release.
+type release struct {
+	peer  *Peer
+	ctx   context.Context
+	until time.Time      // the end of the window
+	asks  sync.WaitGroup // questions that are under way
+
+	mu     sync.Mutex
+	asked  map[*forwarding]*question
+	owners map[string]*owner
+	last   time.Time // when something was last asked for the first time, or granted
+}
+
+// question is what is known about letting go of one forwarding.
+type question struct {
+	first time.Time // when its owner was first asked
+	next  time.Time // when to ask again
+	busy  bool      // it is being asked
+	over  bool      // there is nothing more to ask
+}
+
+// owner is what is known about one owner.
+type owner struct {
+	asks     int       // under way
+	silences int       // questions without an answer since the last answer
+	silent   time.Time // when the last one was noted
+}
+
+func (r *release) run() {
 	ticker := time.NewTicker(releaseTick)
 	defer ticker.Stop()
-	last := time.Now()
-	for p.Running() > 0 && time.Since(last) < releasePatience {
-		due := p.unasked()
-		for _, f := range due {
-			if !pause(ctx, min(window/time.Duration(len(due)), maxSpacing)) {
+	r.last = time.Now()
+	for r.hopeful() {
+		due := r.due()
+		for i, f := range due {
+			if !r.begin(f) {
+				continue
+			}
+			began := time.Now()
+			r.asks.Go(func() { r.end(f, began, r.peer.ask(r.ctx, f)) })
+			if !pause(r.ctx, min(time.Until(r.until)/time.Duration(len(due)-i), maxSpacing)) {
 				return
 			}
-			if err := p.ask(ctx, f); err != nil {
-				p.log.Debug("the owner of a forwarded request does not let go of it", "owner", f.node, "error", err)
-				if f.request.Header.Get("Upgrade") != "" {
-					f.cancel()
-				}
-			}
-			last = time.Now()
 		}
 		select {
 		case <-ticker.C:
-		case <-ctx.Done():
+		case <-r.ctx.Done():
 			return
 		}
 	}
 }
 
-// unasked are the forwardings whose owners were not asked yet, in random order, and counts them as asked.
-func (p *Peer) unasked() (due []*forwarding) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for f, asked := range p.forwards {
-		if !asked && f.request.Method == http.MethodGet {
-			p.forwards[f] = true
+// hopeful says whether something is being forwarded that may still end well.
+func (r *release) hopeful() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if time.Since(r.last) >= releasePatience {
+		return false
+	}
+	r.peer.mu.Lock()
+	defer r.peer.mu.Unlock()
+	for f := range r.peer.forwards {
+		if o := r.owners[f.node]; o == nil || o.silences < maxSilences {
+			return true
+		}
+	}
+	return false
+}
+
+// due are the forwardings about which to ask now, in random order.
+func (r *release) due() (due []*forwarding) {
+	now := time.Now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.peer.mu.Lock()
+	defer r.peer.mu.Unlock()
+	for f := range r.asked {
+		if _, here := r.peer.forwards[f]; !here {
+			delete(r.asked, f)
+		}
+	}
+	for f := range r.peer.forwards {
+		if q := r.asked[f]; f.request.Method == http.MethodGet && (q == nil || !q.busy && !q.over && !now.Before(q.next)) {
 			due = append(due, f)
 		}
 	}
 	rand.Shuffle(len(due), func(i, j int) { due[i], due[j] = due[j], due[i] })
 	return due
 }
+
+// begin says whether to ask the owner of a forwarding now. If not, it is due again.
+func (r *release) begin(f *forwarding) bool {
+	now := time.Now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	o := r.owners[f.node]
+	if o == nil {
+		o = new(owner)
+		r.owners[f.node] = o
+	}
+	switch {
+	case o.silences == 0 && o.asks >= maxAsks:
+		return false
+	case o.silences > 0 && (o.asks > 0 || now.Sub(o.silent) < silencePause):
+		if f.upgrades() {
+			f.cancel() // as if it had been asked
+		}
+		return false
+	}
+	q := r.asked[f]
+	if q == nil {
+		q = &question{first: now}
+		r.asked[f], r.last = q, now
+	}
+	q.busy = true
+	o.asks++
+	return true
+}
+
+// end notes what came of a question that was asked then.
+func (r *release) end(f *forwarding, began time.Time, err error) {
+	now := time.Now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	o := r.owners[f.node]
+	if o.asks--; err == nil || errors.Is(err, errUnknown) || errors.Is(err, errRefused) {
+		o.silences = 0
+	} else if began.After(o.silent) { // those that were asked side by side count as one
+		o.silences++
+		o.silent = now
+	}
+	q := r.asked[f]
+	if q == nil || r.ctx.Err() != nil {
+		return // it has ended meanwhile, or Release has
+	}
+	q.busy = false
+	switch {
+	case err == nil:
+		q.over, r.last = true, now
+		return
+	case errors.Is(err, errUnknown) && now.Sub(q.first) < handshakePatience:
+		q.next = now.Add(askAgain)
+		return
+	case errors.Is(err, errUnknown), errors.Is(err, errRefused):
+		q.over = true
+	}
+	r.peer.log.Debug("the owner of a forwarded request does not let go of it", "owner", f.node, "error", err)
+	if f.upgrades() {
+		q.over = true
+		f.cancel()
+	}
+}
+
+// upgrades says whether it is a WebSocket.
+func (f *forwarding) upgrades() bool { return f.request.Header.Get("Upgrade") != "" }
 
 // pause waits for d, varied by half; it returns false when ctx ends first.
 func pause(ctx context.Context, d time.Duration) bool {
@@ -113,17 +251,32 @@ func (p *Peer) ask(ctx context.Context, f *forwarding) error {
 		return err
 	}
 	defer answer.Body.Close()
-	if answer.StatusCode != http.StatusNoContent {
-		return fmt.Errorf("peer: it answered with %s", answer.Status)
+	switch answer.StatusCode {
+	case http.StatusNoContent:
+		return nil
+	case http.StatusNotFound:
+		return errUnknown
 	}
-	return nil
+	return fmt.Errorf("%w: %s", errRefused, answer.Status)
 }
+
+var (
+	errUnknown = errors.New("peer: its owner does not know the connection, or not yet")
+	errRefused = errors.New("peer: its owner keeps the connection")
+)
 
 // serveRelease lets go of a request that comes through a node that stops.
 func (p *Peer) serveRelease(w http.ResponseWriter, r *http.Request) {
-	if p.release == nil || !p.release(r.URL.Path, r.URL.Query().Get("id")) {
-		http.Error(w, "No such connection", http.StatusNotFound)
-		return
+	var leaves, stays bool
+	if p.release != nil {
+		leaves, stays = p.release(r.URL.Path, r.URL.Query().Get("id"))
 	}
-	w.WriteHeader(http.StatusNoContent)
+	switch {
+	case leaves:
+		w.WriteHeader(http.StatusNoContent)
+	case stays:
+		http.Error(w, "The connection outlives this request", http.StatusConflict)
+	default:
+		http.Error(w, "No such connection", http.StatusNotFound)
+	}
 }

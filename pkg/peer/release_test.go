@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -20,6 +21,7 @@ type lodger struct {
 	asked    []string                 // what Release was asked for
 	guests   map[string]chan struct{} // by token; closed to let go
 	stubborn string                   // the token of what is not let go of
+	early    map[string]int           // how often it is too early to let go of a token
 }
 
 func (l *lodger) guest(token string) chan struct{} {
@@ -32,16 +34,20 @@ func (l *lodger) guest(token string) chan struct{} {
 }
 
 // release is for Options.
-func (l *lodger) release(path, token string) bool {
+func (l *lodger) release(path, token string) (leaves, stays bool) {
 	c := l.guest(token)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.asked = append(l.asked, path+" "+token)
 	if token == l.stubborn {
-		return false
+		return false, true
+	}
+	if l.early[token] > 0 {
+		l.early[token]--
+		return false, false
 	}
 	close(c)
-	return true
+	return true, false
 }
 
 func (l *lodger) wasAsked() []string {
@@ -170,6 +176,98 @@ func TestReleaseGivesUp(t *testing.T) {
 		t.Error("the poll did not end")
 	}
 	p.near.Release(t.Context(), time.Hour) // nothing is left: it returns at once
+}
+
+// TestReleaseAsksAgain: a connection that its owner does not know yet is sent away as soon as it can be.
+func TestReleaseAsksAgain(t *testing.T) {
+	t.Parallel()
+	p, l := lodge(t)
+	l.early = map[string]int{"stream": 2, "socket": 3}
+	answer := make(chan int, 1)
+	go func() {
+		res, err := httpClient.Do(request(t, "GET", p.front.URL+"/chat?id=stream", nil))
+		if err != nil {
+			answer <- 0
+			return
+		}
+		_ = res.Body.Close()
+		answer <- res.StatusCode
+	}()
+	ws, _, err := websocket.Dial(t.Context(), p.front.URL+"/chat?id=socket", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ws.CloseNow()
+	p.forwarding(t, 2)
+	left := make(chan int, 1)
+	go func() { left <- p.near.Release(t.Context(), 0) }()
+	if _, _, err := ws.Read(t.Context()); websocket.CloseStatus(err) != websocket.StatusNormalClosure {
+		t.Errorf("the WebSocket ended with %v", err)
+	}
+	if got := wait(t, answer, "answer"); got != 200 {
+		t.Errorf("the stream ended with %d", got)
+	}
+	if n := wait(t, left, "end of Release"); n != 0 {
+		t.Errorf("%d are left", n)
+	}
+	if got := l.wasAsked(); len(got) != 7 {
+		t.Errorf("the owner was asked for %q", got)
+	}
+}
+
+// TestReleaseHungOwner: an owner that does not answer holds up nobody else's clients, and is given up.
+func TestReleaseHungOwner(t *testing.T) {
+	t.Parallel()
+	const each = 15
+	addresses := map[string]string{}
+	near := New(Options{Secret: known(secret), Address: func(_ context.Context, node string) (string, error) { return addresses[node], nil }})
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		near.Forward(w, r, r.URL.Query().Get("owner"))
+	}))
+	defer front.Close()
+	over := make(chan struct{})
+	for _, name := range []string{"healthy", "hung"} {
+		l := newLodger()
+		far := New(Options{Secret: known(secret), Address: nowhere, Release: func(path, token string) (leaves, stays bool) {
+			if name == "hung" {
+				<-over
+				return false, false
+			}
+			return l.release(path, token)
+		}})
+		port := httptest.NewServer(far.Handler(l))
+		defer port.Close()
+		defer far.Close()
+		addresses[name] = port.URL
+	}
+	defer near.Close() // before its owners, who wait for it
+	defer close(over)
+	ended := make(chan string, 2*each)
+	for i := range each {
+		for name := range addresses {
+			go func() {
+				res, err := httpClient.Do(request(t, "GET", fmt.Sprintf("%s/chat?owner=%s&id=%d", front.URL, name, i), nil))
+				if err != nil {
+					ended <- name + " cut"
+					return
+				}
+				_ = res.Body.Close()
+				ended <- fmt.Sprint(name, " ", res.StatusCode)
+			}()
+		}
+	}
+	(&pair{near: near}).forwarding(t, 2*each)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // asked one after the other, for 2 s each, most would not have their turn
+	defer cancel()
+	left := near.Release(ctx, time.Second)
+	if left != each || ctx.Err() != nil {
+		t.Errorf("%d are left, want the %d of the one that hangs, before the time is up: %v", left, each, ctx.Err())
+	}
+	for range each {
+		if got := wait(t, ended, "answer"); got != "healthy 200" {
+			t.Errorf("a client ended with %q", got)
+		}
+	}
 }
 
 // TestReleaseIsForNodes: nobody else can end a connection, and what is not there is not found.

@@ -231,7 +231,8 @@ func (h *host) commandGroup(ctx context.Context, action protocol.GroupAction, co
 	if n == 0 {
 		return fmt.Errorf("%w: %q", ErrNoConnection, connectionID)
 	}
-	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
+	silent := fmt.Errorf("%w: the node that has connection %q did not confirm the change within %v", ErrIncomplete, connectionID, ackTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, ackTimeout, silent)
 	defer cancel()
 	if err := h.listening(ctx); err != nil {
 		return err
@@ -255,7 +256,7 @@ func (h *host) commandGroup(ctx context.Context, action protocol.GroupAction, co
 				return fmt.Errorf("%w: %q", ErrNoConnection, connectionID)
 			}
 		case <-ctx.Done():
-			return fmt.Errorf("%w: no node confirmed the change for connection %q: %w", ErrNoConnection, connectionID, ctx.Err())
+			return fmt.Errorf("%w: %w", ErrMaybeSent, context.Cause(ctx)) // the node may obey yet
 		}
 	}
 }

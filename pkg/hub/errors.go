@@ -14,7 +14,7 @@ var (
 	// Nothing was sent, unless the error is also ErrMaybeSent.
 	ErrUnavailable = errors.New("hub: the backplane is unavailable")
 	// ErrMaybeSent is returned, together with ErrUnavailable, when the broker's answer to a publish was lost: the message may
-	// have reached its receivers. It is never sent again by itself.
+	// have reached its receivers. It is never sent again by itself. A group change that no node confirmed returns it, too.
 	ErrMaybeSent = errors.New("hub: the message may have been sent")
 	// ErrNoConnection is returned when a connection is to be added to or removed from a group, or asked for a result, and no node has it.
 	ErrNoConnection = errors.New("hub: no such connection")

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/hubfleet/hubfleet/pkg/backplane"
@@ -236,6 +237,40 @@ func TestIncomplete(t *testing.T) {
 	if _, _, err := h.Groups().Count(t.Context(), ""); err == nil {
 		t.Error("Count of a group without a name succeeds")
 	}
+}
+
+// TestUnconfirmedGroupChange: a change that the connection's node does not confirm may be made yet, and the connection is there.
+func TestUnconfirmedGroupChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := backplane.NewMemory()
+		s := hub.NewServer(hub.Options{Backplane: memory.Node()})
+		if err := s.Map("/chat", &chat{}); err != nil {
+			t.Fatal(err)
+		}
+		defer s.Shutdown(context.Background())
+		mute := memory.Node()
+		defer mute.Close()
+		if err := mute.Subscribe(t.Context(), s.Hub("/chat").Name()+":connection:there"); err != nil {
+			t.Fatal(err)
+		}
+		groups := s.Hub("/chat").Groups()
+		for name, change := range map[string]func(ctx context.Context, id, group string) error{"Add": groups.Add, "Remove": groups.Remove} {
+			began := time.Now()
+			err := change(context.Background(), "there", "g")
+			if !errors.Is(err, hub.ErrIncomplete) || !errors.Is(err, hub.ErrMaybeSent) || errors.Is(err, hub.ErrNoConnection) || time.Since(began) != 30*time.Second {
+				t.Errorf("%s: %v after %v", name, err, time.Since(began))
+			}
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			err = change(ctx, "there", "g")
+			cancel()
+			if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, hub.ErrMaybeSent) || errors.Is(err, hub.ErrNoConnection) || errors.Is(err, hub.ErrIncomplete) {
+				t.Errorf("%s within a second: %v", name, err)
+			}
+			if err := change(context.Background(), "nobody", "g"); !errors.Is(err, hub.ErrNoConnection) {
+				t.Errorf("%s of nobody: %v", name, err)
+			}
+		}
+	})
 }
 
 // TestStrangeRequests: what is no request, or one of a later version, is answered so, or dropped.

@@ -22,7 +22,9 @@ var (
 // reaches the connection. Adding twice is no error.
 //
 // The error wraps ErrNoConnection when no node has the connection, and ErrUnavailable when the backplane cannot be
-// reached; the connection is then not a member (with ErrMaybeSent, it may be one).
+// reached; the connection is then not a member (with ErrMaybeSent, it may be one). When the connection's node does not confirm
+// within 30 s, because it hangs, has too much to do or cannot subscribe, the error wraps ErrIncomplete and ErrMaybeSent, and when ctx
+// ends before, its cause and ErrMaybeSent: the connection may be a member, or become one later. Doing it again does no harm.
 func (g Groups) Add(ctx context.Context, connectionID, group string) error {
 	return g.host.changeGroup(ctx, protocol.GroupAdd, connectionID, group)
 }

@@ -4,16 +4,23 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"net"
 	"net/http"
+	"time"
 
 	"github.com/hubfleet/hubfleet/pkg/hub"
 )
 
 // maxOrder bounds the body of a control request, in bytes.
 const maxOrder = 64 << 10
+
+// orderTimeout is how long the nodes have to carry an order out.
+const orderTimeout = 10 * time.Second
+
+var errSlowOrder = fmt.Errorf("%w: an order must be confirmed within %v", hub.ErrIncomplete, orderTimeout)
 
 // handleControl takes the operator's orders, each of which is for the whole cluster.
 func (n *Node) handleControl(mux *http.ServeMux, guard func(http.Handler) http.Handler) {
@@ -28,7 +35,9 @@ func (n *Node) handleControl(mux *http.ServeMux, guard func(http.Handler) http.H
 			if err != nil {
 				return nil, err
 			}
-			changed, err := obey(r.Context(), h, o)
+			ctx, cancel := context.WithTimeoutCause(r.Context(), n.orderTimeout, errSlowOrder)
+			defer cancel()
+			changed, err := obey(ctx, h, o)
 			var p *problem
 			if errors.As(err, &p) {
 				return nil, err
@@ -130,12 +139,15 @@ func removeFromGroup(ctx context.Context, h *hub.Context, o order) (hub.Changed,
 
 var errRegroup = bad(`name a "group", and whom it concerns with one of "connection" and "user"`)
 
-// oneConnection is the outcome of a change to a single connection, which its node has confirmed.
+// oneConnection is the outcome of a change to a single connection, which its node must confirm.
 func oneConnection(err error) (hub.Changed, error) {
-	if err != nil {
-		return hub.Changed{}, err
+	switch {
+	case err == nil:
+		return hub.Changed{Answered: hub.Answered{Nodes: 1}, Connections: 1}, nil
+	case errors.Is(err, hub.ErrIncomplete), errors.Is(err, hub.ErrUnavailable):
+		return hub.Changed{Answered: hub.Answered{Missing: []string{"unknown"}}}, err
 	}
-	return hub.Changed{Answered: hub.Answered{Nodes: 1}, Connections: 1}, nil
+	return hub.Changed{}, err
 }
 
 func clearGroups(ctx context.Context, h *hub.Context, o order) (hub.Changed, error) {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hubfleet/hubfleet/internal/redistest"
 	"github.com/hubfleet/hubfleet/pkg/hub"
 )
 
@@ -130,6 +131,33 @@ func TestControlOverRedis(t *testing.T) {
 	bob.send(`{"type":1,"invocationId":"1","target":"Who","arguments":[]}`)
 	if got := bob.next(); got != `{"type":3,"invocationId":"1","result":"bob"}` {
 		t.Errorf("got %s", got)
+	}
+}
+
+// TestOrderToSilentNode: who gives an order about a connection whose node says nothing is told so, and not that there is no such connection.
+func TestOrderToSilentNode(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	n := make1(t, Config{Redis: server.URL(), RedisPrefix: "x:", ClusterSecret: secret})
+	n.orderTimeout = time.Second / 5
+	if err := n.Map("/room", room{}); err != nil {
+		t.Fatal(err)
+	}
+	a := run(t, n)
+	eventually(t, "ready", func() bool { status, _ := a.askAdmin(t, "/readyz"); return status == 200 })
+	mute := server.Client(t, nil).Subscribe(t.Context(), "x:room:connection:there")
+	defer mute.Close()
+	if _, err := mute.Receive(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"/control/groups/add", "/control/groups/remove"} {
+		status, fields := a.order(t, path, `{"connection":"there","group":"g"}`)
+		if status != 504 || fields["complete"] != false || text(fields["missing"]) != `["unknown"]` {
+			t.Errorf("%s: %d %s", path, status, text(fields))
+		}
+		if status, fields = a.order(t, path, `{"connection":"nobody","group":"g"}`); status != 404 {
+			t.Errorf("%s of nobody: %d %s", path, status, text(fields))
+		}
 	}
 }
 

@@ -39,6 +39,7 @@ type Node struct {
 	clients, admin, peers net.Listener // from Listen on
 	advertise             string       // from Listen on: the peer listener's URL
 	holdEvery             time.Duration
+	orderTimeout          time.Duration
 	stopping              atomic.Bool
 	drains                draining
 	others                others
@@ -50,7 +51,7 @@ func New(c Config) (*Node, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	n := &Node{config: c, name: c.NodeName, mux: http.NewServeMux(), holdEvery: holdInterval}
+	n := &Node{config: c, name: c.NodeName, mux: http.NewServeMux(), holdEvery: holdInterval, orderTimeout: orderTimeout}
 	n.drains.requested, n.drains.phase = make(chan struct{}), phaseServing
 	nodeID := cluster.NewNodeID(n.name) // the operator may give a name again; an id is never given again
 	if n.name == "" {

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -207,35 +208,49 @@ func checkPolicy(t *testing.T, p *networking.NetworkPolicy, ports map[string]int
 	}
 }
 
-// TestIngress: the Ingress leads to the Service, names no affinity, and says what nginx.conf says.
+// TestIngress: the Ingresses lead to the Service, name no affinity, and say what nginx.conf says: one for all, and one for
+// negotiations, which alone are repeated.
 func TestIngress(t *testing.T) {
-	ingress := the[*networking.Ingress](t, decode(t, []string{read(t, "deploy/k8s/components/ingress/ingress.yaml")}), "hubfleet")
+	all := decode(t, strings.Split(read(t, "deploy/k8s/components/ingress/ingress.yaml"), "\n---\n"))
+	ingress, negotiate := the[*networking.Ingress](t, all, "hubfleet"), the[*networking.Ingress](t, all, "hubfleet-negotiate")
 	service := the[*core.Service](t, build(t, kubernetes+"/base"), "hubfleet")
-	for _, rule := range ingress.Spec.Rules {
-		for _, path := range rule.HTTP.Paths {
-			if b := path.Backend.Service; b.Name != service.Name || b.Port.Name != service.Spec.Ports[0].Name {
-				t.Errorf("the Ingress leads to %+v", b)
+	for o, want := range map[*networking.Ingress]string{ingress: "/ Prefix", negotiate: "/chat/negotiate Exact"} {
+		for _, rule := range o.Spec.Rules {
+			for _, path := range rule.HTTP.Paths {
+				if b := path.Backend.Service; b.Name != service.Name || b.Port.Name != service.Spec.Ports[0].Name {
+					t.Errorf("%s leads to %+v", o.Name, b)
+				}
+				if got := path.Path + " " + string(*path.PathType); got != want {
+					t.Errorf("%s is for %s, want %s", o.Name, got, want)
+				}
+			}
+		}
+		for name, value := range o.Annotations {
+			if strings.Contains(name, "affinity") || strings.Contains(name, "hash") {
+				t.Errorf("%s: %s: %s", o.Name, name, value)
+			}
+		}
+		for annotation, name := range map[string]string{
+			"proxy-buffering": "proxy_buffering", "proxy-request-buffering": "proxy_request_buffering", "proxy-body-size": "client_max_body_size",
+			"proxy-connect-timeout": "proxy_connect_timeout", "proxy-read-timeout": "proxy_read_timeout", "proxy-send-timeout": "proxy_send_timeout",
+			"proxy-next-upstream": "proxy_next_upstream", "proxy-next-upstream-timeout": "proxy_next_upstream_timeout",
+			"proxy-next-upstream-tries": "proxy_next_upstream_tries",
+		} {
+			value := directive(t, name)
+			if strings.HasSuffix(name, "_timeout") {
+				value = strings.TrimSuffix(value, "s") // the annotation is in seconds
+			}
+			if o == negotiate && name == "proxy_next_upstream" {
+				value += " non_idempotent" // as nginxRules has found in nginx.conf
+			}
+			if got := o.Annotations["nginx.ingress.kubernetes.io/"+annotation]; got != value {
+				t.Errorf("%s of %s is %q; nginx.conf has %s %s", annotation, o.Name, got, name, value)
 			}
 		}
 	}
-	for name, value := range ingress.Annotations {
-		if strings.Contains(name, "affinity") || strings.Contains(name, "hash") {
-			t.Errorf("%s: %s", name, value)
-		}
-	}
-	for annotation, name := range map[string]string{
-		"proxy-buffering": "proxy_buffering", "proxy-request-buffering": "proxy_request_buffering", "proxy-body-size": "client_max_body_size",
-		"proxy-connect-timeout": "proxy_connect_timeout", "proxy-read-timeout": "proxy_read_timeout", "proxy-send-timeout": "proxy_send_timeout",
-		"proxy-next-upstream": "proxy_next_upstream", "proxy-next-upstream-timeout": "proxy_next_upstream_timeout",
-		"proxy-next-upstream-tries": "proxy_next_upstream_tries",
-	} {
-		value := directive(t, name)
-		if strings.HasSuffix(name, "_timeout") {
-			value = strings.TrimSuffix(value, "s") // the annotation is in seconds
-		}
-		if got := ingress.Annotations["nginx.ingress.kubernetes.io/"+annotation]; got != value {
-			t.Errorf("%s of the Ingress is %q; nginx.conf has %s %s", annotation, got, name, value)
-		}
+	if len(ingress.Annotations) != len(negotiate.Annotations) || *ingress.Spec.IngressClassName != *negotiate.Spec.IngressClassName ||
+		ingress.Spec.Rules[0].Host != negotiate.Spec.Rules[0].Host || !reflect.DeepEqual(ingress.Spec.TLS, negotiate.Spec.TLS) {
+		t.Errorf("they differ in more than what is repeated: %+v, %+v", ingress, negotiate)
 	}
 }
 

@@ -77,7 +77,7 @@ func serve(c *config, log *slog.Logger) error {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
-	defer watchSignals(log, c.drainTimeout, stop)()
+	defer watchSignals(log, c.drainTimeout, n.Draining(), stop)()
 	var trimming sync.WaitGroup
 	defer trimming.Wait()
 	defer stop()
@@ -115,29 +115,34 @@ func newNode(c *config, log *slog.Logger) (*node.Node, error) {
 	return n, nil
 }
 
-// watchSignals calls stop on the first SIGTERM or interrupt. A second one, or the end of the time to stop, ends the process
-// at once: an operator who insists must not have to reach for SIGKILL. It returns how to stop watching.
-func watchSignals(log *slog.Logger, drainTimeout time.Duration, stop func()) (end func()) {
+// watchSignals calls stop on the first SIGTERM or interrupt. A second one, or the end of the time to stop, whatever began it, ends the
+// process at once: an operator who insists must not have to reach for SIGKILL. It returns how to stop watching.
+func watchSignals(log *slog.Logger, drainTimeout time.Duration, draining <-chan struct{}, stop func()) (end func()) {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
 	done := make(chan struct{})
 	go func() {
-		select {
-		case <-done:
-			return
-		case s := <-signals:
-			log.Info("signal", "signal", s.String())
-			stop()
+		told := false
+		var late <-chan time.Time
+		for {
+			select {
+			case <-done:
+				return
+			case s := <-signals:
+				if told {
+					log.Error("second signal: ending at once", "signal", s.String())
+					os.Exit(exitFailure)
+				}
+				told = true
+				log.Info("signal", "signal", s.String())
+				stop()
+			case <-draining:
+				draining, late = nil, time.After(drainTimeout)
+			case <-late:
+				log.Error("the drain timeout has passed: ending at once", "drain_timeout", drainTimeout)
+				os.Exit(exitFailure)
+			}
 		}
-		select {
-		case <-done:
-			return
-		case s := <-signals:
-			log.Error("second signal: ending at once", "signal", s.String())
-		case <-time.After(drainTimeout):
-			log.Error("the drain timeout has passed: ending at once", "drain_timeout", drainTimeout)
-		}
-		os.Exit(exitFailure)
 	}()
 	return func() {
 		signal.Stop(signals)

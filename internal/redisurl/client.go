@@ -16,6 +16,8 @@ type Tuning struct {
 	Timeout time.Duration
 	// PoolSize is how many connections there may be to a server. Zero means 8: a question takes less than a millisecond.
 	PoolSize int
+	// Links, if not nil, are those of the client.
+	Links *Links
 }
 
 // Client makes a client for commands, which follows a failover of Sentinel and the slots of a cluster. It speaks RESP 3 unless
@@ -38,6 +40,9 @@ func (t *Target) Client(n Tuning) redis.UniversalClient {
 	}
 	opt.PipelinePoolSize = -1 // pipelines take the same connections
 	opt.ContextTimeoutEnabled = true
+	if n.Links != nil {
+		opt.Dialer = n.Links.through(redis.NewDialer(&opt))
+	}
 	opt.DisableIdentity = true // a command for each connection that older servers refuse, and ACLs
 	switch t.Kind {
 	case Cluster:
@@ -57,7 +62,7 @@ func noMaintenance() *maintnotifications.Config {
 
 func (t *Target) cluster(o *redis.Options) *redis.ClusterOptions {
 	return &redis.ClusterOptions{
-		Addrs: t.Addrs, ClientName: o.ClientName, Protocol: o.Protocol, Username: o.Username, Password: o.Password,
+		Addrs: t.Addrs, Dialer: o.Dialer, ClientName: o.ClientName, Protocol: o.Protocol, Username: o.Username, Password: o.Password,
 		MaxRetries: o.MaxRetries, DialTimeout: o.DialTimeout, DialerRetries: o.DialerRetries,
 		ReadTimeout: o.ReadTimeout, WriteTimeout: o.WriteTimeout, ContextTimeoutEnabled: o.ContextTimeoutEnabled,
 		PoolSize: o.PoolSize, PoolTimeout: o.PoolTimeout, MinIdleConns: o.MinIdleConns, MaxIdleConns: o.MaxIdleConns,
@@ -72,7 +77,7 @@ func (t *Target) cluster(o *redis.Options) *redis.ClusterOptions {
 func (t *Target) failover(o *redis.Options) *redis.FailoverOptions {
 	return &redis.FailoverOptions{
 		MasterName: t.Master, SentinelAddrs: t.Addrs, SentinelUsername: t.SentinelUsername, SentinelPassword: t.SentinelPassword,
-		ClientName: o.ClientName, Protocol: o.Protocol, Username: o.Username, Password: o.Password, DB: o.DB,
+		Dialer: o.Dialer, ClientName: o.ClientName, Protocol: o.Protocol, Username: o.Username, Password: o.Password, DB: o.DB,
 		MaxRetries: o.MaxRetries, DialTimeout: o.DialTimeout, DialerRetries: o.DialerRetries,
 		ReadTimeout: o.ReadTimeout, WriteTimeout: o.WriteTimeout, ContextTimeoutEnabled: o.ContextTimeoutEnabled,
 		PoolSize: o.PoolSize, PoolTimeout: o.PoolTimeout, MinIdleConns: o.MinIdleConns, MaxIdleConns: o.MaxIdleConns,

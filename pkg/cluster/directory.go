@@ -21,8 +21,6 @@ const (
 	// addressLife is how long an answer about a node is good before Redis is asked again. An id never gets another
 	// address, so all that can change is that the node goes; whoever is sent to it then finds nobody there.
 	addressLife = 2 * time.Second
-	// departTimeout bounds the farewell to Redis, which is a courtesy: the entry would end by itself.
-	departTimeout = time.Second
 )
 
 // NodeInfo is what the directory says of a node.
@@ -93,7 +91,7 @@ func (c *Redis) depart() {
 	if !had || !c.State().Up {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), min(departTimeout, c.timeout))
+	ctx, cancel := context.WithTimeout(context.Background(), min(c.farewell, c.timeout))
 	defer cancel()
 	pipe := c.client.Pipeline()
 	pipe.Del(ctx, c.nodeKey(c.nodeID))

@@ -18,6 +18,7 @@ import (
 const (
 	DefaultTimeout  = 2 * time.Second
 	DefaultInterval = 1500 * time.Millisecond
+	DefaultFarewell = time.Second
 )
 
 // ErrUnavailable is wrapped by every error that means that Redis could not be asked.
@@ -37,6 +38,9 @@ type RedisOptions struct {
 	Secret []byte
 	// Timeout bounds one question to Redis, retries included. Zero means DefaultTimeout.
 	Timeout time.Duration
+	// Farewell bounds how long Run takes to end once its context has, which is when the node takes itself out of the directory. That is
+	// a courtesy: its entry would end by itself. Zero means DefaultFarewell.
+	Farewell time.Duration
 	// Interval is the longest time between two contacts with Redis, at which the secret is offered again and the lease renewed.
 	// Zero means DefaultInterval.
 	Interval time.Duration
@@ -71,12 +75,14 @@ type State struct {
 // 5 s after their last renewal. Prefix + "nodes" lists the ids of the last.
 type Redis struct {
 	client    redis.UniversalClient
-	address   string // for logs: no password
+	links     redisurl.Links // of client
+	address   string         // for logs: no password
 	prefix    string
 	nodeID    string
 	given     bool   // the secret came with the options and is not kept in Redis
 	candidate []byte // offered as the secret until one is known
 	timeout   time.Duration
+	farewell  time.Duration
 	interval  time.Duration
 	log       *slog.Logger
 	kick      chan struct{} // asks Run for an attempt now
@@ -112,6 +118,7 @@ func NewRedis(o RedisOptions) (*Redis, error) {
 		given:     o.Secret != nil,
 		candidate: newSecret(),
 		timeout:   o.Timeout,
+		farewell:  o.Farewell,
 		interval:  o.Interval,
 		log:       o.Logger,
 		kick:      make(chan struct{}, 1),
@@ -122,6 +129,9 @@ func NewRedis(o RedisOptions) (*Redis, error) {
 	}
 	if c.timeout <= 0 {
 		c.timeout = DefaultTimeout
+	}
+	if c.farewell <= 0 {
+		c.farewell = DefaultFarewell
 	}
 	if c.interval <= 0 {
 		c.interval = DefaultInterval
@@ -136,7 +146,7 @@ func NewRedis(o RedisOptions) (*Redis, error) {
 		return nil, err
 	}
 	c.lease = lease{nodeID: o.NodeID, life: o.Lease, log: c.log, hooks: o.Hooks, changed: make(chan struct{})}
-	c.client = target.Client(redisurl.Tuning{Timeout: c.timeout}) // repeats nothing: what is repeated is decided here
+	c.client = target.Client(redisurl.Tuning{Timeout: c.timeout, Links: &c.links}) // repeats nothing: what is repeated is decided here
 	return c, nil
 }
 
@@ -145,6 +155,7 @@ func NewRedis(o RedisOptions) (*Redis, error) {
 //
 // In the end the node gives its lease up and takes itself out of the directory.
 func (c *Redis) Run(ctx context.Context) error {
+	defer c.links.CutAfter(ctx, c.farewell)()
 	defer c.client.Close()
 	defer c.depart()
 	for failures := 0; ; {

@@ -11,7 +11,7 @@ import (
 
 const (
 	// lastWait is how long Shutdown, when its time is up, gives goodbyes and calls to end, once each.
-	lastWait = 500 * time.Millisecond
+	lastWait = 250 * time.Millisecond
 	// sayTimeout bounds the goodbye to one client when the server stops; the send timeout may do so sooner.
 	sayTimeout = 5 * time.Second
 )
@@ -24,7 +24,7 @@ func (s *Server) Drain(ctx context.Context, window time.Duration) error {
 }
 
 // Shutdown ends the server: it takes no new connections, sends away those it has, all at once, in such a way that clients reconnect, and
-// waits for them and for running calls. When ctx ends first, what is left is cut off within a second, and the error wraps that of
+// waits for them and for running calls. When ctx ends first, what is left is cut off within half a second, and the error wraps that of
 // ctx; a call that does not heed the end of its context is left behind. The backplane must stay until Shutdown has returned.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()

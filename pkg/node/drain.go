@@ -13,7 +13,8 @@ const (
 	leastPart = 4
 	// maxPart bounds each of these two.
 	maxPart = 5 * time.Second
-	// maxKept bounds what is kept back for the end: presence, Redis, listeners.
+	// maxKept bounds what is kept back for the end: for hubs that have to cut off what is left, then a quarter of it for presence and
+	// the last requests, side by side, then an eighth for the lease. The rest is to spare.
 	maxKept = 2 * time.Second
 	// progressInterval is how often the log says how far a drain has got.
 	progressInterval = time.Second
@@ -26,9 +27,12 @@ type plan struct {
 	hubs   time.Duration // from the start until all that concerns clients must be over
 }
 
+// keptBack is what a drain leaves for what comes after it.
+func keptBack(timeout time.Duration) time.Duration { return min(maxKept, timeout/4) }
+
 // newPlan makes a plan. When no other node is there, nobody can be sent anywhere, and there is nothing to pace.
 func newPlan(timeout, delay time.Duration, others bool) plan {
-	p := plan{hubs: timeout - min(maxKept, timeout/4)}
+	p := plan{hubs: timeout - keptBack(timeout)}
 	if !others {
 		return p
 	}
@@ -50,6 +54,7 @@ const (
 type draining struct {
 	requested chan struct{} // closed when one is asked for
 	ask       sync.Once
+	begun     chan struct{} // closed when it begins
 
 	mu       sync.Mutex
 	phase    string
@@ -72,6 +77,7 @@ func (d *draining) begin(timeout time.Duration) {
 	defer d.mu.Unlock()
 	d.began = time.Now()
 	d.phase, d.deadline = phaseLeaving, d.began.Add(timeout)
+	close(d.begun)
 }
 
 // Progress is how far a drain has got.
@@ -106,6 +112,9 @@ func (n *Node) Progress() Progress {
 
 // Drain makes Run end as it does when its context ends. It does not wait, and may be called again.
 func (n *Node) Drain() { n.drains.request() }
+
+// Draining is closed when the node begins to stop, for whatever reason: Run returns within DrainTimeout from then on.
+func (n *Node) Draining() <-chan struct{} { return n.drains.begun }
 
 // mintFor is for hub.Options: a node that goes leads new clients to one that stays.
 func (n *Node) mintFor() string {

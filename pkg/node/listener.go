@@ -12,8 +12,9 @@ type listener struct {
 	close sync.Once
 	err   error
 
-	mu   sync.Mutex
-	left []net.Conn // accepted while closing
+	mu     sync.Mutex
+	closed bool
+	left   []net.Conn // accepted while closing
 }
 
 // Accept returns an error that is net.ErrClosed once the listener is closed and nobody is left.
@@ -25,6 +26,9 @@ func (l *listener) Accept() (net.Conn, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.left) == 0 {
+		if l.closed {
+			err = net.ErrClosed // the end of listening wakes us with another error, before the close
+		}
 		return nil, err
 	}
 	conn = l.left[0]
@@ -37,6 +41,7 @@ func (l *listener) Close() error {
 	l.close.Do(func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
+		l.closed = true
 		l.left, l.err = acceptAndClose(l.TCPListener)
 	})
 	return l.err

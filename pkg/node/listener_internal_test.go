@@ -5,8 +5,39 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"testing"
 )
+
+// TestListenerClosesAtOnce: the same holds while somebody accepts.
+func TestListenerClosesAtOnce(t *testing.T) {
+	for range 200 {
+		l, err := listen("clients", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "here") })}
+		served := make(chan error, 1)
+		go func() { served <- server.Serve(l) }()
+		conn, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(conn, "POST / HTTP/1.1\r\nHost: node\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-served; !errors.Is(err, net.ErrClosed) {
+			t.Fatalf("Serve ended with %v", err)
+		}
+		if answer, err := io.ReadAll(conn); err != nil || !strings.HasSuffix(string(answer), "here") {
+			t.Fatalf("the client got %q, %v", answer, err)
+		}
+		_ = conn.Close()
+	}
+}
 
 // TestListenerTurnsNobodyAway: requests whose connections wait to be accepted when the listener closes are answered.
 func TestListenerTurnsNobodyAway(t *testing.T) {
@@ -40,7 +71,7 @@ func TestListenerTurnsNobodyAway(t *testing.T) {
 	}
 	for _, conn := range conns {
 		answer, err := io.ReadAll(conn)
-		if err != nil || len(answer) < 4 || string(answer[len(answer)-4:]) != "here" {
+		if err != nil || !strings.HasSuffix(string(answer), "here") {
 			t.Errorf("a client that was waiting got %q, %v", answer, err)
 		}
 	}

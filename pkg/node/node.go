@@ -52,7 +52,7 @@ func New(c Config) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{config: c, name: c.NodeName, mux: http.NewServeMux(), holdEvery: holdInterval, orderTimeout: orderTimeout}
-	n.drains.requested, n.drains.phase = make(chan struct{}), phaseServing
+	n.drains.requested, n.drains.begun, n.drains.phase = make(chan struct{}), make(chan struct{}), phaseServing
 	nodeID := cluster.NewNodeID(n.name) // the operator may give a name again; an id is never given again
 	if n.name == "" {
 		n.name = cluster.NewNodeName()
@@ -114,6 +114,7 @@ func (n *Node) joinCluster(o *hub.Options, nodeID string) error {
 		Logger: c.Logger,
 		Hooks:  n.metrics.Cluster(),
 
+		Farewell:    keptBack(c.DrainTimeout) / 8,
 		Connections: func() int { return n.hubs.Connections() },
 	})
 	if err != nil {

@@ -205,6 +205,30 @@ func TestStopIsBounded(t *testing.T) {
 	close(h.release)
 }
 
+// TestStopIsBoundedWithoutAnswers: a Redis that falls silent when a node stops costs it no more than its drain timeout.
+func TestStopIsBoundedWithoutAnswers(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	n := make1(t, Config{Redis: server.URL(), RedisPrefix: "x:", DrainTimeout: 4 * time.Second})
+	if err := n.Map("/room", room{}); err != nil {
+		t.Fatal(err)
+	}
+	s := run(t, n)
+	eventually(t, "ready", func() bool { status, _ := s.askAdmin(t, "/readyz"); return status == 200 })
+	s.connect(t, "")
+	server.Pause()
+	defer server.Resume()
+	n.Drain()
+	<-n.Draining()
+	began := time.Now()
+	if err := s.wait(); err != nil {
+		t.Errorf("Run: %v", err)
+	}
+	if took := time.Since(began); took > n.config.DrainTimeout {
+		t.Errorf("stopped after %v, though the bound is %v", took, n.config.DrainTimeout)
+	}
+}
+
 // TestUnreachableRedis goes through the life of a node whose Redis is away, comes, goes and comes.
 func TestUnreachableRedis(t *testing.T) {
 	t.Parallel()

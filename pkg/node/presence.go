@@ -19,6 +19,8 @@ func (n *Node) joinPresence(o *hub.Options) (err error) {
 			Grace:  c.PresenceGrace,
 			Logger: c.Logger,
 			Hooks:  n.metrics.Presence(),
+
+			Farewell: keptBack(c.DrainTimeout) / 4,
 		})
 		o.Presence = hubpresence.New(n.presence)
 		return err

@@ -65,7 +65,10 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	n.drain(servers.clients)
 	stopBackground()
-	servers.end()
+	// What still asks a Redis that does not answer must not hold up the end: it fails when the cluster's part ends.
+	late := time.AfterFunc(keptBack(n.config.DrainTimeout)/4, leaveCluster)
+	defer late.Stop()
+	servers.end(keptBack(n.config.DrainTimeout) / 4)
 	if n.alone != nil {
 		n.alone.Close()
 	}
@@ -78,12 +81,9 @@ func (n *Node) Run(ctx context.Context) error {
 // servers are the HTTP servers of a node.
 type servers struct{ clients, admin, peers *http.Server }
 
-// endTimeout bounds the wait for requests that were told to end.
-const endTimeout = time.Second
-
 // end closes them all, and waits for what they still serve; the contexts of all requests have ended by now.
-func (s servers) end() {
-	ctx, cancel := context.WithTimeout(context.Background(), endTimeout)
+func (s servers) end(within time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
 	for _, server := range []*http.Server{s.clients, s.peers, s.admin} {
 		if server != nil && server.Shutdown(ctx) != nil {

@@ -19,10 +19,8 @@ const (
 	DefaultTimeout   = 2 * time.Second
 	DefaultInterval  = 1500 * time.Millisecond
 	DefaultLeaseLife = 5 * time.Second
+	DefaultFarewell  = 2 * time.Second
 )
-
-// departTimeout bounds the farewell to Redis. What is not said is found out by the other nodes.
-const departTimeout = 2 * time.Second
 
 // Lease is this node's place in the cluster, which says for how long Redis may count on what it was told. *cluster.Redis is one.
 type Lease interface {
@@ -55,6 +53,9 @@ type RedisOptions struct {
 	Interval time.Duration
 	// Timeout bounds one question to Redis. Zero means DefaultTimeout.
 	Timeout time.Duration
+	// Farewell bounds how long Run takes to end once its context has, which is when it tells Redis that the node's connections are gone.
+	// What is not said by then, the other nodes find out. Zero means DefaultFarewell.
+	Farewell time.Duration
 	// Logger hears when Redis goes and comes, and when something is begun anew. Nil discards.
 	Logger *slog.Logger
 	// Hooks tell of the same and more, for metrics.
@@ -78,19 +79,21 @@ type State struct {
 //
 // docs/presence.md describes what it keeps there.
 type Redis struct {
-	client  redis.UniversalClient
-	single  bool // all keys are in one place, and can be read together
-	meta    string
-	scripts scripts
-	keys    [partitions]keys
-	lease   Lease // nil without a node
-	grace   time.Duration
-	life    time.Duration
-	pace    time.Duration
-	timeout time.Duration
-	log     *slog.Logger
-	hooks   Hooks
-	name    string // of Redis, for logs: no password
+	client   redis.UniversalClient
+	links    redisurl.Links // of client
+	single   bool           // all keys are in one place, and can be read together
+	meta     string
+	scripts  scripts
+	keys     [partitions]keys
+	lease    Lease // nil without a node
+	grace    time.Duration
+	life     time.Duration
+	pace     time.Duration
+	timeout  time.Duration
+	farewell time.Duration
+	log      *slog.Logger
+	hooks    Hooks
+	name     string // of Redis, for logs: no password
 
 	feed   feed
 	tail   tail
@@ -119,7 +122,7 @@ func NewRedis(o RedisOptions) (*Redis, error) {
 	for _, f := range []struct {
 		field *time.Duration
 		value time.Duration
-	}{{&o.LeaseLife, DefaultLeaseLife}, {&o.Interval, DefaultInterval}, {&o.Timeout, DefaultTimeout}} {
+	}{{&o.LeaseLife, DefaultLeaseLife}, {&o.Interval, DefaultInterval}, {&o.Timeout, DefaultTimeout}, {&o.Farewell, DefaultFarewell}} {
 		if *f.field <= 0 {
 			*f.field = f.value
 		}
@@ -133,7 +136,7 @@ func NewRedis(o RedisOptions) (*Redis, error) {
 	r := &Redis{
 		single: target.Kind != redisurl.Cluster,
 		meta:   o.Prefix + "meta", scripts: newScripts(clockSource),
-		lease: o.Lease, grace: grace(o.Grace), life: o.LeaseLife, pace: o.Interval, timeout: o.Timeout,
+		lease: o.Lease, grace: grace(o.Grace), life: o.LeaseLife, pace: o.Interval, timeout: o.Timeout, farewell: o.Farewell,
 		log: o.Logger, hooks: o.Hooks, name: target.Name,
 		toSend: make(chan struct{}, 1), toTick: make(chan struct{}, 1), toReap: make(chan struct{}, 1),
 		members: make(map[string]*member), cause: Started, state: State{Since: time.Now()},
@@ -144,7 +147,7 @@ func NewRedis(o RedisOptions) (*Redis, error) {
 		r.keys[k] = newKeys(o.Prefix, k)
 		r.ledgers[k].keys = r.keys[k]
 	}
-	r.client = target.Client(redisurl.Tuning{Timeout: o.Timeout, PoolSize: 8 + r.tails()})
+	r.client = target.Client(redisurl.Tuning{Timeout: o.Timeout, PoolSize: 8 + r.tails(), Links: &r.links})
 	return r, nil
 }
 
@@ -157,7 +160,7 @@ func (r *Redis) tails() int {
 }
 
 // Run tells Redis of this node's connections, looks after what others left behind, and follows the log while somebody watches, until
-// ctx ends. Then it takes the node's connections out, within two seconds, and ends all watchers. It may be called once, and returns
+// ctx ends. Then it takes the node's connections out, within RedisOptions.Farewell, and ends all watchers. It may be called once, and returns
 // nil. The lease must outlive it.
 func (r *Redis) Run(ctx context.Context) error {
 	r.mu.Lock()
@@ -167,6 +170,7 @@ func (r *Redis) Run(ctx context.Context) error {
 	}
 	r.ran = true
 	r.mu.Unlock()
+	defer r.links.CutAfter(ctx, r.farewell)()
 	var parts sync.WaitGroup
 	if r.lease != nil {
 		parts.Go(func() { r.write(ctx) })

@@ -140,7 +140,7 @@ func (r *Redis) depart() {
 	if r.lease == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), departTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), r.farewell)
 	defer cancel()
 	for {
 		r.adopt()

@@ -30,6 +30,7 @@ const patience = 90 * time.Second
 // quiet are metrics whose numbers stay away while nothing is wrong, with the reason.
 var quiet = map[string]string{
 	"hubfleet_auth_failures_total": "its series exist on nodes that want tokens, and these let everyone in",
+	"ALERTS":                       "nodes that are well bring no alert",
 }
 
 // reasonFor is why a query may be empty, or "".
@@ -43,7 +44,7 @@ func reasonFor(q query) string {
 }
 
 // TestDashboardsHaveData runs every query of every dashboard against a real Prometheus that has read real nodes with clients on
-// all transports. None may be empty, or give no number, unless the list says why.
+// all transports. None may be empty, or give no number, unless the list says why; and every variable has something to choose from.
 func TestDashboardsHaveData(t *testing.T) {
 	dir := t.TempDir()
 	redis := redistest.Start(t)
@@ -83,13 +84,22 @@ func TestDashboardsHaveData(t *testing.T) {
 	load(t, "http://"+balancer.Addr().String()+"/chat")
 
 	var left map[query]error
-	asked := panelQueries(t)
+	var asked []query
+	for _, q := range panelQueries(t) {
+		asked = append(asked, beneath(t, q))
+	}
+	offered := choices(t)
 	deadline := time.Now().Add(patience)
 	for {
 		left = make(map[query]error)
 		for _, q := range asked {
 			if err := ask(t.Context(), "http://"+address, q.expr); err != nil && reasonFor(q) == "" {
 				left[q] = err
+			}
+		}
+		for _, c := range offered {
+			if err := offers(t.Context(), "http://"+address, c); err != nil {
+				left[query{c.where, c.selection}] = err
 			}
 		}
 		if len(left) == 0 || time.Now().After(deadline) {
@@ -131,6 +141,22 @@ func ask(ctx context.Context, prometheus, expr string) error {
 		}
 	}
 	return fmt.Errorf("no number among %d series", len(answer.Data.Result))
+}
+
+// offers asks for what a variable offers, as Grafana does; that there is nothing is an error.
+func offers(ctx context.Context, prometheus string, c choice) error {
+	body, err := fetch(ctx, prometheus+"/api/v1/series?match[]="+url.QueryEscape(c.selection))
+	if err != nil {
+		return err
+	}
+	var answer struct{ Data []map[string]string }
+	if err := json.Unmarshal(body, &answer); err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(answer.Data, func(labels map[string]string) bool { return labels[c.label] != "" }) {
+		return fmt.Errorf("none of %d series has a label %s", len(answer.Data), c.label)
+	}
+	return nil
 }
 
 // load keeps clients on all transports busy until the test ends.

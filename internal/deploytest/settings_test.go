@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -334,7 +335,11 @@ func checkMemory(t *testing.T, who, runtime string, limit int64) {
 	}
 }
 
-// TestAutoscaler: the metric exists, on each node once for each of its labels' values, and scaling down is slower than a drain.
+// adapterRule is the one for the Prometheus adapter in docs/operations.md.
+var adapterRule = regexp.MustCompile("(?s)seriesQuery: '(\\w+)\\{[^']*\\}'.*metricsQuery: '(sum by \\(<<.GroupBy>>\\) \\(<<.Series>>\\{<<.LabelMatchers>>\\}\\))'")
+
+// TestAutoscaler: the metric is a gauge that has each connection once, under its hub and transport, so that the sum that the documented
+// rule makes of a Pod's series is what the Pod holds; and scaling down is slower than a drain.
 func TestAutoscaler(t *testing.T) {
 	all := overlays(t)["production"]
 	h := the[*autoscaling.HorizontalPodAutoscaler](t, all, "hubfleet")
@@ -342,8 +347,12 @@ func TestAutoscaler(t *testing.T) {
 	for _, m := range h.Spec.Metrics {
 		switch m.Type {
 		case autoscaling.PodsMetricSourceType:
-			if !slices.ContainsFunc(metrics.Names, func(n metrics.Name) bool { return n.Name == m.Pods.Metric.Name && n.Kind == metrics.Gauge }) {
-				t.Errorf("there is no gauge %s", m.Pods.Metric.Name)
+			row, ok := rowOf(m.Pods.Metric.Name)
+			if !ok || row.Kind != metrics.Gauge || !slices.Equal(row.Labels, []string{"hub", "transport"}) {
+				t.Errorf("%s is a %v by %q: no sum of connections", m.Pods.Metric.Name, row.Kind, row.Labels)
+			}
+			if rule := adapterRule.FindStringSubmatch(read(t, "docs/operations.md")); rule == nil || rule[1] != row.Name {
+				t.Errorf("the documented rule for the adapter does not sum %s: %q", row.Name, rule)
 			}
 		case autoscaling.ResourceMetricSourceType:
 			fallback = m.Resource.Name == core.ResourceCPU

@@ -227,6 +227,8 @@ func (b *bareConn) act(m *protocol.Message) error {
 	switch {
 	case m.Type == protocol.TypeClose:
 		return errClosed
+	case m.Type == protocol.TypeStreamInvocation:
+		return b.stream(m)
 	case m.Type != protocol.TypeInvocation:
 		return nil
 	}
@@ -321,6 +323,37 @@ func (b *bareConn) reply(m *protocol.Message) error {
 		return nil
 	}
 	return b.write(appendFrame(nil, opcode(b.codec.Binary()), message, false))
+}
+
+// streamBatch is how many bytes of a stream's items the server that joins puts into one frame.
+const streamBatch = 16 << 10
+
+// stream answers Counter, without pauses: nobody else is served on this connection meanwhile.
+func (b *bareConn) stream(m *protocol.Message) error {
+	parts, err := b.codec.Elements(m.Arguments, nil)
+	if m.Target != "Counter" || err != nil || len(parts) != 2 {
+		return fmt.Errorf("the bare server has no stream %q with %d arguments", m.Target, len(parts))
+	}
+	var count int
+	if err := b.codec.Unmarshal(parts[0], &count); err != nil {
+		return err
+	}
+	var batch []byte
+	for i := range count {
+		if batch, err = b.codec.AppendStreamItem(batch, m.InvocationID, i); err != nil {
+			return err
+		}
+		if !b.server.join || len(batch) >= streamBatch {
+			if err := b.write(appendFrame(nil, opcode(b.codec.Binary()), batch, false)); err != nil {
+				return err
+			}
+			batch = batch[:0]
+		}
+	}
+	if batch, err = b.codec.Append(batch, &protocol.Message{Type: protocol.TypeCompletion, InvocationID: m.InvocationID}); err != nil {
+		return err
+	}
+	return b.write(appendFrame(nil, opcode(b.codec.Binary()), batch, false))
 }
 
 func opcode(binary bool) byte {

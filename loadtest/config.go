@@ -266,6 +266,9 @@ func (c *config) read(command string, args, environ []string) error {
 	if p.Rate > 0 && slices.Contains([]string{scenarioIdle, scenarioConnect, scenarioReconnect, scenarioStreams}, p.Scenario) {
 		problems = append(problems, c.table.Problem("rate", "means nothing for "+p.Scenario))
 	}
+	if c.bare && p.Scenario == scenarioStreams && p.StreamDelay > 0 {
+		problems = append(problems, c.table.Problem("stream-delay", "means nothing to the bare server, which streams without pauses; leave it out"))
+	}
 	if p.Senders > 1<<(4*senderSize)-1 || p.Connections > 1<<(4*channelSize)-1 {
 		problems = append(problems, c.table.Problem("connections", "are more than a message's stamp has room for"))
 	}

@@ -9,6 +9,6 @@
 // lost, doubled or out of order is printed, and the exit status is then 1. Latency counts from the moment a message
 // was due, not from when it was sent, so that a server that stalls does not hide it (coordinated omission).
 //
-// The bare server is the least that could do the job: frames are made once, and written. What it costs is the limit
-// that no server on this machine can beat, and so the measure for others.
+// The bare server is the least that could do the job: frames are made once, and written. What it costs is the measure
+// for others: only a server that joins more of what waits can cost less.
 package main

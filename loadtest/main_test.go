@@ -41,6 +41,7 @@ func TestBadFlags(t *testing.T) {
 		{"--rate 5 --in-flight 5", "remove one of them"},
 		{"--rate 5 --scenario idle", "means nothing for idle"},
 		{"--redis redis://127.0.0.1", "means nothing without --bare"},
+		{"--bare --scenario streams --stream-delay 5ms", "streams without pauses"},
 		{"--pid 0", "use the number of a process"},
 		{"--token-secret short", "at least 32 are needed"},
 		{"--url http://192.0.2.1/chat", "not on this machine's loopback interface"},

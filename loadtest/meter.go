@@ -19,6 +19,7 @@ type meter struct {
 	errors  map[string]int64
 	points  []point
 	usage   []usage
+	ended   map[int]bool // processes that are there no more
 }
 
 // window is what was measured between two moments.
@@ -35,7 +36,7 @@ type window struct {
 }
 
 func newMeter(members []member, pids, beside []int) (*meter, error) {
-	m := &meter{members: members, pids: slices.Concat(pids, beside), start: time.Now(), errors: make(map[string]int64)}
+	m := &meter{members: members, pids: slices.Concat(pids, beside), start: time.Now(), errors: make(map[string]int64), ended: make(map[int]bool)}
 	m.last = m.start
 	for i, pid := range m.pids {
 		cpu, err := processCPU(pid)
@@ -107,14 +108,7 @@ func (m *meter) sample(phase string, w *window) (point, error) {
 	l := summarize(h, false)
 	pt.P50, pt.P99, pt.Max = l.P50, l.P99, l.Max
 	for i, pid := range m.pids {
-		cpu, err := processCPU(pid)
-		if err != nil {
-			return point{}, err
-		}
-		memory, err := processMemory(pid)
-		if err != nil {
-			return point{}, err
-		}
+		cpu, memory := m.process(pid, m.cpu[i])
 		pt.CPU, pt.Memory = append(pt.CPU, share(cpu-m.cpu[i], at.Sub(m.last))), append(pt.Memory, memory)
 		m.cpu[i] = cpu
 		m.usage[i].Memory, m.usage[i].MemoryPeak = memory, max(m.usage[i].MemoryPeak, memory)
@@ -130,6 +124,22 @@ func (m *meter) sample(phase string, w *window) (point, error) {
 		w.latency.Merge(h)
 	}
 	return pt, nil
+}
+
+// process is the CPU time and the memory of a process. One that has ended uses no more than before, and is an error of the run, once.
+func (m *meter) process(pid int, before int64) (cpu, memory int64) {
+	cpu, err := processCPU(pid)
+	if err == nil {
+		memory, err = processMemory(pid)
+	}
+	if err == nil {
+		return cpu, memory
+	}
+	if !m.ended[pid] {
+		m.ended[pid] = true
+		m.errors[fmt.Sprintf("process %d has ended", pid)]++
+	}
+	return before, 0
 }
 
 // share is how much of one core was used.

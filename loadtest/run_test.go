@@ -4,12 +4,16 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -144,6 +148,43 @@ func TestHub(t *testing.T) {
 	}
 }
 
+// mortal is a room in which the first message ends a process.
+type mortal struct {
+	room
+	end func()
+}
+
+func (m mortal) SendMessage(c *hub.Call, user, message string) error {
+	m.end()
+	return m.room.SendMessage(c, user, message)
+}
+
+// TestProcessEnds: what was measured until a process ended is reported, and that it ended.
+func TestProcessEnds(t *testing.T) {
+	process := exec.Command("sleep", "100")
+	if err := process.Start(); err != nil {
+		t.Fatal(err)
+	}
+	srv := hub.NewServer(hub.Options{Authenticate: hubUser})
+	if err := srv.Map("/chat", mortal{end: sync.OnceFunc(func() {
+		_ = process.Process.Kill()
+		_ = process.Wait()
+	})}); err != nil {
+		t.Fatal(err)
+	}
+	web := httptest.NewServer(srv)
+	defer web.Close()
+	defer srv.Shutdown(t.Context())
+	file := filepath.Join(t.TempDir(), "out.json")
+	code, out := loadtest(t, "--url", web.URL+"/chat", "--connections", "2", "--duration", "200ms", "--warmup", "50ms", "--json", file, "--pid", strconv.Itoa(process.Process.Pid))
+	if want := fmt.Sprintf("process %d has ended", process.Process.Pid); code != exitFailure || !strings.Contains(out, want) {
+		t.Errorf("exit %d and %q, want exit %d and %q", code, out, exitFailure, want)
+	}
+	if r := readOutcome(t, file).Results; len(r) != 1 || r[0].Delivered == 0 {
+		t.Errorf("what was measured is lost: %+v", r)
+	}
+}
+
 // TestBare runs the bare servers as processes, two of them joined by Redis, with workers in processes of their own.
 func TestBare(t *testing.T) {
 	redis := redistest.Start(t)
@@ -151,6 +192,8 @@ func TestBare(t *testing.T) {
 		"--scenario broadcast --in-flight 4",
 		"--scenario groups --protocol messagepack --workers 2",
 		"--scenario echo --rate 300",
+		"--scenario streams",
+		"--scenario streams --protocol messagepack",
 		"--scenario broadcast --rate 100 --workers 2 --redis " + redis.URL(),
 	} {
 		dir := t.TempDir()

@@ -34,7 +34,7 @@ type laneConn struct {
 
 	mu     sync.Mutex // guards what follows, together with the network's read deadline
 	until  time.Time  // when replies that are waited for must have come; zero when none are
-	looked bool       // nothing has come since then, and it was looked once more
+	looked bool       // that has passed, and it is looked once more
 }
 
 // lookAgain is how long it is looked once more for replies that are late. On a machine with too much to do, a deadline passes
@@ -78,7 +78,6 @@ func (c *laneConn) read() {
 	for {
 		n, err := c.Conn.Read(buf)
 		if n > 0 {
-			c.came()
 			select {
 			case c.chunks <- buf[:n]:
 			case <-c.dead:
@@ -113,14 +112,8 @@ func (c *laneConn) expect(within time.Duration) {
 	_ = c.Conn.SetReadDeadline(c.until)
 }
 
-func (c *laneConn) came() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.looked = false
-}
-
 // patient says whether to read on after a deadline has passed: it may be that of replies that have come meanwhile, and those that have
-// not are looked for once more.
+// not are looked for once more, however many of them come then.
 func (c *laneConn) patient() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

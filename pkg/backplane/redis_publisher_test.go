@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"sync"
 	"testing"
 	"time"
 
@@ -274,5 +275,40 @@ func TestLaneConnLooksAgain(t *testing.T) {
 	c.expect(quick)
 	if n, err := c.Read(buf); n != 0 || !errors.Is(err, errNoReply) {
 		t.Errorf("%q, %v", buf[:n], err)
+	}
+}
+
+// Replies that trickle do not keep a connection alive: what has not come when it was looked once more is late.
+func TestLaneConnTrickle(t *testing.T) {
+	t.Parallel()
+	raw, server := net.Pipe()
+	defer server.Close()
+	c := &laneConn{Conn: raw, chunks: make(chan []byte), taken: make(chan struct{}, 1), dead: make(chan struct{})}
+	const within = 5 * quick
+	c.expect(within)
+	began := time.Now()
+	c.reader.Go(c.read)
+	defer c.reader.Wait()
+	var trickle sync.WaitGroup
+	defer trickle.Wait()
+	defer c.end(net.ErrClosed)
+	trickle.Go(func() {
+		for range 300 { // for 30 times as long as it is waited for a byte
+			if _, err := server.Write([]byte("+")); err != nil {
+				return
+			}
+			sleep(t.Context(), lookAgain/10)
+		}
+	})
+	for buf := make([]byte, 9); ; {
+		if _, err := c.Read(buf); err != nil {
+			if !errors.Is(err, errNoReply) {
+				t.Error(err)
+			}
+			break
+		}
+	}
+	if took := time.Since(began); took > within+20*lookAgain { // a trickle without an end takes 30
+		t.Errorf("it waited for %v", took)
 	}
 }

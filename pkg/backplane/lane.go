@@ -26,6 +26,7 @@ type lane struct {
 	slot    int  // whose server it publishes to
 	sharded bool // with SPUBLISH
 	timeout time.Duration
+	silence time.Duration // after which a connection that had nothing to do is tried with a PING
 	young   time.Duration // a connection that lived less than this does not count as a success
 	hook    func(commands int)
 
@@ -35,8 +36,8 @@ type lane struct {
 
 func newLane(link int, o RedisOptions, d *dialer, p *prober, h *health) *lane {
 	l := &lane{
-		link: link, dialer: d, prober: p, health: h, prefix: o.Prefix, slot: anySlot, timeout: o.ReplyTimeout, young: o.RetryMax,
-		hook: o.Hooks.Pipelined, queue: make(chan *part, o.Queue),
+		link: link, dialer: d, prober: p, health: h, prefix: o.Prefix, slot: anySlot, timeout: o.ReplyTimeout,
+		silence: o.Silence, young: o.RetryMax, hook: o.Hooks.Pipelined, queue: make(chan *part, o.Queue),
 	}
 	l.setDown(errNotYet)
 	return l
@@ -140,6 +141,9 @@ func (l *lane) serve(ctx context.Context, conn *laneConn) error {
 	defer stop()
 	batch := make([]*part, 0, maxBatch)
 	pipe := conn.client.Pipeline() // empty again after each batch
+	used := time.Now()
+	idle := time.NewTimer(l.silence)
+	defer idle.Stop()
 	for {
 		select {
 		case <-conn.dead:
@@ -152,8 +156,34 @@ func (l *lane) serve(ctx context.Context, conn *laneConn) error {
 				return err
 			}
 			clear(batch) // the payloads are the callers' again
+			used = time.Now()
+		case <-idle.C:
+			if time.Since(used) >= l.silence {
+				if err := l.ping(conn); err != nil {
+					return err
+				}
+				used = time.Now()
+			}
+			idle.Reset(l.silence - time.Since(used))
 		}
 	}
+}
+
+// ping tries whether a connection that had nothing to do still works, so that the lane is down before somebody sends, and not because of
+// it: what was sent into a black hole may have been sent. What is queued meanwhile waits for it, and fails as surely not sent.
+func (l *lane) ping(conn *laneConn) error {
+	conn.expect(l.timeout)
+	err := conn.client.Ping(context.Background()).Err()
+	conn.expect(0)
+	select {
+	case <-conn.dead:
+		return conn.cause
+	default:
+	}
+	if reply := redis.Error(nil); errors.As(err, &reply) {
+		return nil // it refuses, as while a script runs for too long: it is there
+	}
+	return err
 }
 
 // gather takes what waits behind first, as much as fits into one batch.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -66,6 +68,46 @@ func TestRedisOutputBuffer(t *testing.T) {
 	}
 }
 
+// Lanes that nobody uses are found dead all the same, so that the first one to send hears at once that it was not sent; and what they cost
+// at rest is bounded.
+func TestRedisIdleLanes(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	p := redistest.NewProxy(t, s.Addr())
+	var seen observer
+	o := quickly(p.URL(), &seen)
+	o.ConnectTimeout, o.ReplyTimeout = 20*quick, 30*quick
+	began := time.Now()
+	r := start(t, o, nil, nil)
+	pings := func() (n int) {
+		for line := range strings.Lines(fmt.Sprint(s.Do(t, "INFO", "commandstats"))) {
+			if text, found := strings.CutPrefix(line, "cmdstat_ping:calls="); found {
+				text, _, _ = strings.Cut(text, ",")
+				n, _ = strconv.Atoi(text)
+			}
+		}
+		return n
+	}
+	links := len(r.lanes) + len(r.subs)
+	eventually(t, "pinged", func() bool { return pings() >= 4*links }, func() any { return pings() })
+	if n, most := pings(), links*(3+int(time.Since(began)/o.Silence)); n > most {
+		t.Errorf("%d PINGs over %d links, want at most %d", n, links, most)
+	}
+	p.Freeze()
+	down := func(l *lane) bool { return l.down.Load() != nil }
+	eventually(t, "down, though nobody sent anything", func() bool { return !slices.ContainsFunc(r.lanes, func(l *lane) bool { return !down(l) }) },
+		func() any { return r.State() })
+	for _, channel := range some() {
+		_, err := r.Publish(backplanetest.Context(t), nil, channel)
+		checkUnavailable(t, err)
+	}
+	p.Thaw()
+	waitReady(t, r)
+	if _, err := r.Publish(backplanetest.Context(t), nil, some()...); err != nil {
+		t.Error(err)
+	}
+}
+
 // The network between one node and Redis becomes a black hole. Its sends fail, soon at once; the other node notices nothing; when
 // the network heals the node is whole again, the gap is counted once, nothing comes twice, and nothing is left over.
 func TestRedisBlackHole(t *testing.T) {
@@ -85,6 +127,9 @@ func TestRedisBlackHole(t *testing.T) {
 		}
 	}
 	before := runtime.NumGoroutine()
+	if _, err := r.Publish(ctx, []byte("before"), "x"); err != nil { // so that its lane is not just being tried
+		t.Fatal(err)
+	}
 	p.Freeze()
 	_, err := r.Publish(ctx, []byte("sent into the hole"), "x")
 	checkKind(t, err, ErrMaybeSent, true)

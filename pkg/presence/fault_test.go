@@ -41,7 +41,7 @@ func asker(t *testing.T, tracker presence.Tracker, users ...string) (stop func()
 }
 
 // answers waits until a node can be asked again.
-func answers(t *testing.T, n *node) {
+func answers(t *testing.T, n presence.Tracker) {
 	t.Helper()
 	presencetest.Eventually(t, "answers", func() bool {
 		_, err := n.Online(t.Context(), "ann", "bob", "both")
@@ -82,12 +82,20 @@ func TestRedisLosesAll(t *testing.T) {
 			presencetest.Eventually(t, "all are online", func() bool { return len(wa.Online()) == 51 && len(wb.Online()) == 51 })
 			presencetest.Eventually(t, "they know each other", func() bool { return presence.Knows(a.Redis, 2) && presence.Knows(b.Redis, 2) })
 			first, _, _ := a.cluster.Lease()
+			outside, err := presence.NewRedis(presence.RedisOptions{URL: server.URL(), Prefix: "x:", Interval: interval, LeaseLife: life})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(runPart(t, outside.Run))
+			presencetest.Eventually(t, "a program that is no node has looked", func() bool { return outside.State().Up })
 			asker(t, a, users...)
 			asker(t, b, users...)
+			asker(t, outside, users...)
 			lose(server)
 			presencetest.Eventually(t, "another lease", func() bool { now, _, ok := a.cluster.Lease(); return ok && now != first })
 			answers(t, a)
 			answers(t, b)
+			answers(t, outside)
 			// The watchers follow the log again.
 			a.Add(presence.Connection{ID: "new", User: "ann"})
 			wa.Want("ann", "+")
@@ -105,6 +113,40 @@ func TestRedisLosesAll(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestBeginsAfterALoss: who begins while the nodes tell an empty Redis again what there is does not believe it yet.
+func TestBeginsAfterALoss(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	a, b := runningNode(t, server, presence.RedisOptions{}), runningNode(t, server, presence.RedisOptions{})
+	b.Add(presence.Connection{ID: "1", User: "ann"})
+	presencetest.Eventually(t, "online", func() bool {
+		online, err := a.Online(t.Context(), "ann")
+		return err == nil && online[0]
+	})
+	first, _, _ := a.cluster.Lease()
+	b.proxy.Freeze()
+	server.Do(t, "FLUSHALL")
+	presencetest.Eventually(t, "one node is back", func() bool {
+		now, _, ok := a.cluster.Lease()
+		return ok && now != first && len(server.Do(t, "KEYS", "x:*:inc").([]any)) == 16
+	})
+	// It waits for longer than the nodes do, so that a busy machine does not make it believe too early for this test.
+	late, err := presence.NewRedis(presence.RedisOptions{URL: server.URL(), Prefix: "x:", Interval: time.Second, LeaseLife: 3 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(runPart(t, late.Run))
+	presencetest.Eventually(t, "it has looked", func() bool { return late.State().Up })
+	if online, err := late.Online(t.Context(), "ann"); !errors.Is(err, presence.ErrUnavailable) {
+		t.Errorf("what a Redis that is being filled says is believed: %v, %v", online, err)
+	}
+	b.proxy.Thaw()
+	presencetest.Eventually(t, "online again", func() bool {
+		online, err := late.Online(t.Context(), "ann")
+		return err == nil && online[0]
+	})
 }
 
 // TestFailoverLosesWrites: the replica that becomes the primary has not got the last writes. Nobody goes offline who is connected, and

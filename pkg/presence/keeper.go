@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -45,7 +46,7 @@ func (t *trust) look(now ticked, self string, pace, life time.Duration) {
 		if now.epoch == "" {
 			return // no node has been there yet
 		}
-		*t = trust{known: true, epoch: now.epoch, ok: true}
+		*t = trust{known: true, epoch: now.epoch, ok: !now.rebuilt(life), since: time.Now()}
 	}
 	if now.epoch != t.epoch {
 		t.epoch, t.ok, t.since = now.epoch, false, time.Now()
@@ -70,6 +71,21 @@ func (t *trust) look(now ticked, self string, pace, life time.Duration) {
 			there[self] = struct{}{}
 		}
 	}
+}
+
+// rebuilt says whether Redis shows that it has lost its memory a short time ago: it is young, and there are nodes in it which have had a
+// lease before the one that they hold.
+func (t *ticked) rebuilt(life time.Duration) bool {
+	began, err := strconv.ParseInt(t.epoch, 10, 64) // µs
+	if err != nil || t.now-began/1000 >= 2*life.Milliseconds() {
+		return false
+	}
+	for incarnation := range t.held {
+		if numberOf(incarnation) > 1 {
+			return true
+		}
+	}
+	return false
 }
 
 // keeper looks after the partitions, together with those of the other nodes.
@@ -219,8 +235,8 @@ func (r *Redis) reaped(partition int, t ticked) {
 
 // tickAll looks at all partitions, and plans the sweep of incarnations that hold no lease any more.
 func (k *keeper) tickAll(ctx context.Context, asked bool) error {
-	if k.lease == nil && !asked && !k.tail.wanted() {
-		return nil // nobody wants to know
+	if k.lease == nil && !asked && !k.tail.wanted() && k.knowsAll() {
+		return nil // nobody wants to know, and that Redis loses its memory will show
 	}
 	if err := k.agree(ctx); err != nil {
 		k.note(err)
@@ -238,6 +254,18 @@ func (k *keeper) tickAll(ctx context.Context, asked bool) error {
 		k.plan(ctx, ticks)
 	}
 	return err
+}
+
+// knowsAll says whether every partition was looked at when nodes had been there. Before, a loss would not show.
+func (r *Redis) knowsAll() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for k := range r.trusts {
+		if !r.trusts[k].known {
+			return false
+		}
+	}
+	return true
 }
 
 // agree makes sure that all nodes mean the same by what they write.

@@ -99,28 +99,33 @@ func Connect(ctx context.Context, o Options) (*Publisher, error) {
 	p.stop = stop
 	p.parts.Go(func() { _ = b.Run(background) }) // the only error is that it was called twice
 	p.parts.Go(func() { _ = t.Run(background) })
-	if err := whole(ctx, b); err != nil {
+	works := func() (bool, error) {
+		link, online := b.State(), t.State()
+		// Who has never looked does not see when Redis loses what it knows.
+		return link.Up && online.EverUp, errors.Join(link.Err, online.Err)
+	}
+	if err := whole(ctx, works); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
 	return p, nil
 }
 
-// lookAgain is how often a backplane is asked whether it is whole.
+// lookAgain is how often it is looked whether everything works.
 const lookAgain = 10 * time.Millisecond
 
-// whole waits until a backplane works.
-func whole(ctx context.Context, b *backplane.Redis) error {
+// whole waits until everything works. The error that works returns is why something does not.
+func whole(ctx context.Context, works func() (bool, error)) error {
 	look := time.NewTicker(lookAgain)
 	defer look.Stop()
 	for {
-		s := b.State()
-		if s.Up {
+		ok, why := works()
+		if ok {
 			return nil
 		}
 		select {
 		case <-look.C:
 		case <-ctx.Done():
-			return fmt.Errorf("publisher: Redis was not reached: %w: %w", context.Cause(ctx), errors.Join(hub.ErrUnavailable, s.Err))
+			return fmt.Errorf("publisher: Redis was not reached: %w: %w", context.Cause(ctx), errors.Join(hub.ErrUnavailable, why))
 		}
 	}
 }

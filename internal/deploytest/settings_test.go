@@ -336,7 +336,7 @@ func checkMemory(t *testing.T, who, runtime string, limit int64) {
 }
 
 // adapterRule is the one for the Prometheus adapter in docs/operations.md.
-var adapterRule = regexp.MustCompile("(?s)seriesQuery: '(\\w+)\\{[^']*\\}'.*metricsQuery: '(sum by \\(<<.GroupBy>>\\) \\(<<.Series>>\\{<<.LabelMatchers>>\\}\\))'")
+var adapterRule = regexp.MustCompile(`(?s)seriesQuery: '(\w+)\{[^']*\}'.*metricsQuery: '(sum by \(<<.GroupBy>>\) \(<<.Series>>\{<<.LabelMatchers>>\}\))'`)
 
 // TestAutoscaler: the metric is a gauge that has each connection once, under its hub and transport, so that the sum that the documented
 // rule makes of a Pod's series is what the Pod holds; and scaling down is slower than a drain.

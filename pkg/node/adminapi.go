@@ -95,20 +95,21 @@ type nodeAnswer struct {
 	Version     string    `json:"version,omitempty"`
 	Started     time.Time `json:"started,omitzero"`
 	Connections int       `json:"connections"`
-	Self        bool      `json:"self,omitempty"` // it is the one that answers
+	Leaving     bool      `json:"leaving,omitempty"` // it drains
+	Self        bool      `json:"self,omitempty"`    // it is the one that answers
 }
 
 func (n *Node) listNodes(r *http.Request) (any, error) {
 	var nodes []nodeAnswer
 	if n.cluster == nil {
-		nodes = append(nodes, nodeAnswer{ID: n.name, Version: n.config.Version, Connections: n.hubs.Connections(), Self: true})
+		nodes = append(nodes, nodeAnswer{ID: n.name, Version: n.config.Version, Connections: n.hubs.Connections(), Leaving: n.stopping.Load(), Self: true})
 	} else {
 		infos, err := n.cluster.Nodes(r.Context())
 		if err != nil {
 			return nil, err
 		}
 		for _, i := range infos {
-			nodes = append(nodes, nodeAnswer{i.ID, i.Address, i.Version, i.Started, i.Connections, i.ID == n.cluster.NodeID()})
+			nodes = append(nodes, nodeAnswer{i.ID, i.Address, i.Version, i.Started, i.Connections, i.Leaving, i.ID == n.cluster.NodeID()})
 		}
 	}
 	return map[string]any{"nodes": nodes}, nil
@@ -217,8 +218,20 @@ type presentAnswer struct {
 	Node       string    `json:"node"`
 	Transport  string    `json:"transport"`
 	Since      time.Time `json:"since"`
-	Metadata   string    `json:"metadata,omitempty"`       // when it is text
-	Binary     []byte    `json:"metadataBase64,omitempty"` // when it is not
+	metadata
+}
+
+// metadata is what a hub has attached to a connection.
+type metadata struct {
+	Text   string `json:"metadata,omitempty"`       // when it is text
+	Binary []byte `json:"metadataBase64,omitempty"` // when it is not
+}
+
+func metadataOf(value []byte) metadata {
+	if utf8.Valid(value) {
+		return metadata{Text: string(value)}
+	}
+	return metadata{Binary: value}
 }
 
 func (n *Node) describeUser(r *http.Request) (any, error) {
@@ -237,12 +250,7 @@ func (n *Node) describeUser(r *http.Request) (any, error) {
 	}
 	answers := make([]presentAnswer, len(connections))
 	for i, c := range connections {
-		answers[i] = presentAnswer{Connection: c.ID, Hub: c.Hub, Node: c.Node, Transport: c.Transport, Since: c.Since.UTC()}
-		if utf8.Valid(c.Metadata) {
-			answers[i].Metadata = string(c.Metadata)
-		} else {
-			answers[i].Binary = c.Metadata
-		}
+		answers[i] = presentAnswer{c.ID, c.Hub, c.Node, c.Transport, c.Since.UTC(), metadataOf(c.Metadata)}
 	}
 	return map[string]any{"user": user, "online": online[0], "connections": answers}, nil
 }
@@ -266,7 +274,24 @@ func (n *Node) findConnection(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return memberAnswerOf(m), nil
+	answer := struct {
+		memberAnswer
+		metadata
+	}{memberAnswer: memberAnswerOf(m)}
+	if m.UserID == "" {
+		return answer, nil // presence knows users by what is theirs, and nobody else
+	}
+	p, err := n.anyHub()
+	if err != nil {
+		return answer, err
+	}
+	connections, err := p.Connections(r.Context(), m.UserID)
+	for _, c := range connections {
+		if c.ID == m.ConnectionID {
+			answer.metadata = metadataOf(c.Metadata)
+		}
+	}
+	return answer, err
 }
 
 // answered says from how many nodes an answer comes, and from which it does not.

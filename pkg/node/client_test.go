@@ -21,6 +21,8 @@ type room struct{}
 
 func (room) Say(c *hub.Call, text string) error { return c.Clients().All().Send(c, "heard", text) }
 
+func (room) Label(c *hub.Call, label string) error { return c.Presence().SetMetadata([]byte(label)) }
+
 func (room) Who(c *hub.Call) (string, error) { return c.UserID(), nil }
 
 // httpClient keeps no connections, which would be taken for leaks.

@@ -84,7 +84,13 @@ func (n *Node) readOrder(r *http.Request) (*hub.Context, order, error) {
 	}
 	in := json.NewDecoder(io.LimitReader(r.Body, maxOrder))
 	in.DisallowUnknownFields()
-	if err := in.Decode(&o); err != nil {
+	err := in.Decode(&o)
+	if err == nil {
+		if _, more := in.Token(); more != io.EOF { // an order that is half understood is none
+			err = errors.New("there is something behind the object, or it is too long")
+		}
+	}
+	if err != nil {
 		return nil, o, bad(`the body cannot be read (%v): send a JSON object with some of the texts "hub", "connection", "user" and "group"`, err)
 	}
 	h, err := n.hubNamed(o.Hub)
@@ -110,7 +116,11 @@ func disconnect(ctx context.Context, h *hub.Context, o order) (hub.Changed, erro
 	case !one(o.Connection, o.User, o.Group):
 		return hub.Changed{}, bad(`say whom to disconnect with one of "connection", "user" and "group"`)
 	case o.Connection != "":
-		return h.Clients().Client(o.Connection).Disconnect(ctx)
+		changed, err := h.Clients().Client(o.Connection).Disconnect(ctx)
+		if err == nil && changed.Connections == 0 {
+			err = fmt.Errorf("%w: %q", hub.ErrNoConnection, o.Connection)
+		}
+		return changed, err
 	case o.User != "":
 		return h.Clients().User(o.User).Disconnect(ctx)
 	}

@@ -83,10 +83,22 @@ func TestControlOverRedis(t *testing.T) {
 	if status != 200 || fields["online"] != true || len(connections) != 2 {
 		t.Fatalf("user: %d %s", status, text(fields))
 	}
+	for _, c := range []*client{one, two} {
+		c.send(`{"type":1,"invocationId":"1","target":"Label","arguments":["a label"]}`)
+		if got := c.next(); got != `{"type":3,"invocationId":"1","result":null}` {
+			t.Errorf("got %s", got)
+		}
+	}
 	first := connections[0].(map[string]any)
 	id := first["connection"].(string)
-	if status, fields = c.getJSON(t, "/connections/"+id); status != 200 || fields["user"] != "ada" || fields["node"] != first["node"] || fields["hub"] != "room" {
+	if status, fields = c.getJSON(t, "/connections/"+id); status != 200 || fields["user"] != "ada" || fields["node"] != first["node"] || fields["hub"] != "room" ||
+		fields["metadata"] != "a label" {
 		t.Errorf("connection: %d %s", status, text(fields))
+	}
+	for _, order := range []string{"disconnect", "groups/clear"} {
+		if status, fields = c.order(t, "/control/"+order, `{"connection":"nobody"}`); status != 404 || fields["connections"] != 0.0 || fields["nodes"] != 3.0 {
+			t.Errorf("%s of nobody: %d %s", order, status, text(fields))
+		}
 	}
 
 	done := func(what string, status int, fields map[string]any, want string) {
@@ -185,6 +197,9 @@ func TestAdminRefuses(t *testing.T) {
 	for body, want := range map[string]string{
 		``:                            "send a JSON object",
 		`[]`:                          "send a JSON object",
+		`{"user":"ada"} trailing`:     "send a JSON object",
+		`{"user":"ada"}{}`:            "send a JSON object",
+		`{"connection":"none"}`:       "no such connection",
 		`{"usr":"ada"}`:               "unknown field",
 		`{}`:                          "say whom to disconnect",
 		`{"user":"ada","group":"g"}`:  "say whom to disconnect",

@@ -104,6 +104,17 @@ func TestDrainLeadsElsewhere(t *testing.T) {
 	go func() { ended <- a.wait() }()
 	eventually(t, "leaving", func() bool { _, p := progress(t, "GET", a); return p.Phase == phaseLeaving })
 
+	eventually(t, "leaving, as others see it", func() bool {
+		_, fields := b.getJSON(t, "/nodes")
+		nodes, _ := fields["nodes"].([]any)
+		for _, node := range nodes {
+			if n := node.(map[string]any); (n["leaving"] == true) != (n["id"] == a.cluster.NodeID()) {
+				return false
+			}
+		}
+		return len(nodes) == 3
+	})
+
 	// It is not ready, and serves.
 	if status, body := a.askAdmin(t, "/readyz"); status != 503 || !strings.Contains(body, "stopping") {
 		t.Errorf("/readyz: %d %s", status, body)

@@ -235,8 +235,8 @@ func (r *Redis) reaped(partition int, t ticked) {
 
 // tickAll looks at all partitions, and plans the sweep of incarnations that hold no lease any more.
 func (k *keeper) tickAll(ctx context.Context, asked bool) error {
-	if k.lease == nil && !asked && !k.tail.wanted() && k.knowsAll() {
-		return nil // nobody wants to know, and that Redis loses its memory will show
+	if k.lease == nil && !asked && !k.tail.wanted() && k.State().Err == nil && k.knowsAll() {
+		return nil // nobody wants to know, and that Redis goes or loses its memory will show
 	}
 	if err := k.agree(ctx); err != nil {
 		k.note(err)

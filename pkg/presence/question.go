@@ -33,7 +33,7 @@ func (r *Redis) ask(ctx context.Context) (q *question, limited context.Context, 
 	if ended {
 		return nil, nil, nil, fmt.Errorf("%w: %w", ErrUnavailable, errEnded)
 	}
-	if state.Err != nil && r.lease != nil {
+	if state.Err != nil {
 		return nil, nil, nil, fmt.Errorf("%w: %w", ErrUnavailable, state.Err)
 	}
 	limited, cancel = context.WithTimeout(ctx, r.timeout)

@@ -131,10 +131,14 @@ func (s *session) lose(partition int, f fault, end string) {
 const resyncPause = 100 * time.Millisecond
 
 // Watch gives the users who are online now, and then every change; see [Tracker]. The first watcher of a node waits until its node has
-// asked Redis. While Redis is away, later ones are told what was known before, and the difference when it is back.
+// asked Redis, and without a node does not wait while Redis is known to be away. Later ones are told then what was known before, and
+// the difference when it is back.
 func (r *Redis) Watch(ctx context.Context) ([]string, iter.Seq[Update], error) {
 	s := r.tail.enter()
 	wait := followBlock + 2*r.timeout
+	if r.lease == nil && r.State().Err != nil {
+		wait = 0
+	}
 	patience := time.NewTimer(wait)
 	defer patience.Stop()
 	var err error
@@ -143,9 +147,13 @@ func (r *Redis) Watch(ctx context.Context) ([]string, iter.Seq[Update], error) {
 	case <-ctx.Done():
 		err = context.Cause(ctx)
 	case <-patience.C:
-		err = fmt.Errorf("who is online could not be found out within %v", wait)
-		if state := r.State(); state.Err != nil {
-			err = state.Err
+		select {
+		case <-s.ready: // as well
+		default:
+			err = fmt.Errorf("who is online could not be found out within %v", wait)
+			if state := r.State(); state.Err != nil {
+				err = state.Err
+			}
 		}
 	}
 	if err != nil {

@@ -49,11 +49,13 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// Publisher is a connection to a cluster. It is safe for concurrent use. While Redis is away everything fails at once, with errors that wrap
-// hub.ErrUnavailable; it comes back by itself.
+// Publisher is a connection to a cluster. It is safe for concurrent use. While Redis is away everything fails, with errors that wrap
+// hub.ErrUnavailable: at once, but where Redis has only become silent and that is not known yet, which takes a few seconds at most. It
+// comes back by itself.
 type Publisher struct {
 	hubs    *hub.Publisher
 	cluster *cluster.Redis
+	link    *backplane.Redis
 	stop    context.CancelFunc
 	parts   sync.WaitGroup
 	close   func() error
@@ -82,7 +84,7 @@ func Connect(ctx context.Context, o Options) (*Publisher, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Publisher{}
+	p := &Publisher{link: b}
 	// It is only asked who lives. Run would take a lease, and make a node of this process.
 	p.cluster, err = cluster.NewRedis(cluster.RedisOptions{URL: o.Redis, Prefix: o.RedisPrefix, NodeID: cluster.NewNodeID(o.Name)})
 	if err != nil {
@@ -131,7 +133,7 @@ func whole(ctx context.Context, works func() (bool, error)) error {
 }
 
 func (p *Publisher) liveNodes(ctx context.Context) ([]string, error) {
-	nodes, err := p.cluster.Nodes(ctx)
+	nodes, err := p.Nodes(ctx)
 	ids := make([]string, len(nodes))
 	for i, info := range nodes {
 		ids[i] = info.ID
@@ -145,7 +147,14 @@ func (p *Publisher) Hub(name string) *hub.Context { return p.hubs.Hub(name) }
 
 // Nodes are the nodes that live, in the order of their ids.
 func (p *Publisher) Nodes(ctx context.Context) ([]cluster.NodeInfo, error) {
-	return p.cluster.Nodes(ctx)
+	if err := p.link.State().Err; err != nil {
+		return nil, fmt.Errorf("%w: %w", hub.ErrUnavailable, err)
+	}
+	nodes, err := p.cluster.Nodes(ctx)
+	if err != nil {
+		err = fmt.Errorf("%w: %w", hub.ErrUnavailable, err)
+	}
+	return nodes, err
 }
 
 // Close ends the publisher, and waits for all that it has started. It may be called again.

@@ -135,6 +135,59 @@ func TestGuardedRedis(t *testing.T) {
 	}
 }
 
+// TestSilentRedis: when Redis is known to say nothing, nobody waits for it.
+func TestSilentRedis(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	p, err := publisher.Connect(t.Context(), publisher.Options{Redis: server.URL()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	chat := p.Hub("Chat")
+	questions := map[string]func() error{
+		"Online": func() error { _, err := chat.Presence().Online(t.Context(), "ada"); return err },
+		"Nodes":  func() error { _, err := p.Nodes(t.Context()); return err },
+		"Watch": func() error {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			_, changes, err := chat.Presence().Watch(ctx)
+			if err == nil {
+				cancel()
+				for range changes {
+				}
+			}
+			return err
+		},
+	}
+	server.Pause()
+	known := false
+	for deadline := time.Now().Add(patience); !known && time.Now().Before(deadline); {
+		known = true
+		for name, ask := range questions {
+			began := time.Now()
+			if err := ask(); !errors.Is(err, hub.ErrUnavailable) {
+				t.Errorf("%s: %v", name, err)
+			}
+			known = known && time.Since(began) < 500*time.Millisecond // the timeout is 2 s
+		}
+	}
+	if !known {
+		t.Error("every question waits, though Redis is known to be silent")
+	}
+	server.Resume()
+	for name, ask := range questions {
+		for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+			if err := ask(); err == nil {
+				break
+			} else if time.Now().After(deadline) {
+				t.Errorf("%s, when Redis is back: %v", name, err)
+				break
+			}
+		}
+	}
+}
+
 // TestConnectFails says what is the matter, and leaves nothing behind.
 func TestConnectFails(t *testing.T) {
 	for _, url := range []string{"", "http://h", "redis://127.0.0.1:1"} {

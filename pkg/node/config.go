@@ -89,7 +89,7 @@ type Config struct {
 	// DrainDelay is the first part of that, in which the node is not ready and serves on, so that balancers learn of it before clients
 	// do; at most half of DrainTimeout, and nothing when no other node lives. Zero means DefaultDrainDelay; negative, none.
 	DrainDelay time.Duration
-	// Logger receives what happens. Nil discards it.
+	// Logger receives what happens. Nil discards it. The Redis client has its own; see the package.
 	Logger *slog.Logger
 	// Version is what the metric build_info says. Empty means the main module's version.
 	Version string

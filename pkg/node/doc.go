@@ -21,4 +21,8 @@
 //	}
 //
 // The node serves clients on one listener and the operator on another: /metrics, /healthz, /readyz and /debug/pprof.
+//
+// While Redis is away, the Redis client below writes a line to standard error for each attempt to connect, whatever Config.Logger is. Its
+// logger is one for the whole program, and so the program's to set: logging.Disable() of github.com/redis/go-redis/v9/logging ends it,
+// and redis.SetLogger puts another in its place, as cmd/node does. Nothing is missed: Config.Logger is told when Redis goes and comes.
 package node

@@ -9,6 +9,10 @@
 //	return p.Hub("ChatHub").Clients().User("ada").Send(ctx, "ReceiveMessage", "ops", "Your export is ready.")
 //
 // It listens on no port, and is no node: nobody connects to it, and no node waits for it.
+//
+// While Redis is away, the Redis client below writes a line to standard error for each attempt to connect, whatever Options.Logger is. Its
+// logger is one for the whole program, and so the program's to set: logging.Disable() of github.com/redis/go-redis/v9/logging ends it,
+// and redis.SetLogger puts another in its place. Nothing is missed: Options.Logger is told when Redis goes and comes.
 package publisher
 
 import (
@@ -45,7 +49,7 @@ type Options struct {
 	Protocols []protocol.Codec
 	// Name names this process in logs and on the backplane. Empty means the host's name and something random.
 	Name string
-	// Logger hears when Redis goes and comes. Nil discards.
+	// Logger hears when Redis goes and comes. Nil discards. The Redis client has its own; see above.
 	Logger *slog.Logger
 }
 

@@ -194,7 +194,7 @@ func (a *actor) invoke(c *conn, result any, method string, args ...any) error {
 		c.mu.Lock()
 		node := c.node
 		c.mu.Unlock()
-		a.w.suspect(node, "%v: %s%q begun at %s, ended at %s, failed: %v", c, method, args, seconds(begun), seconds(a.w.model.now()), err)
+		a.w.suspect(suspicion{nodes: []string{node}}, "%v: %s%q begun at %s, ended at %s, failed: %v", c, method, args, seconds(begun), seconds(a.w.model.now()), err)
 	}
 	return err
 }

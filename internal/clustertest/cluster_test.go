@@ -196,8 +196,11 @@ func (w *world) judge(start moment, before map[string]reading) {
 	end := w.model.now()
 	away, blind := w.model.wasAway(start, end), false
 	clear(w.model.troubled)
+	leaseless := map[string]bool{}
 	for process, r := range w.fleet.read() {
-		trouble := r.trouble(before[process])
+		since := r.since(before[process])
+		leaseless[process] = since.leases > 0 && !away // an empty Redis changes nobody's state
+		trouble := since.trouble()
 		if trouble == "" || away {
 			continue
 		}
@@ -214,19 +217,38 @@ func (w *world) judge(start moment, before map[string]reading) {
 		w.blind++
 	}
 	for _, s := range suspects {
-		if s.node == "" && len(w.model.troubled) == 0 || s.node != "" && !w.model.troubled[s.node] {
+		if !s.excused(w.model.troubled, leaseless) {
 			w.model.problem("%s", s.text)
 		}
 	}
 }
 
-// A suspicion is something that should not happen to clients of a node that works; without a name, while all work.
-type suspicion struct{ node, text string }
+// A suspicion is something that should not happen to clients of a node that works.
+type suspicion struct {
+	nodes []string // that all must have been in trouble, or it is a problem; an empty name means any node
+	lease bool     // no trouble but a lost lease excuses it: presence depends on nothing else
+	text  string
+}
 
-func (w *world) suspect(node, format string, args ...any) {
+// excused says whether a suspicion is none, given the processes that were in trouble and those that lost a lease.
+func (s suspicion) excused(troubled, leaseless map[string]bool) bool {
+	excuses := troubled
+	if s.lease {
+		excuses = leaseless
+	}
+	for _, node := range s.nodes {
+		if node == "" && len(troubled) == 0 || node != "" && !excuses[node] {
+			return false
+		}
+	}
+	return true
+}
+
+func (w *world) suspect(s suspicion, format string, args ...any) {
+	s.text = fmt.Sprintf(format, args...)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.suspects = append(w.suspects, suspicion{node, fmt.Sprintf(format, args...)})
+	w.suspects = append(w.suspects, s)
 }
 
 // holdTime is how long it may take until nodes have told an empty Redis which stateful connections they have.

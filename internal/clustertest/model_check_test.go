@@ -160,3 +160,26 @@ func TestCheckMissing(t *testing.T) {
 		t.Errorf("%v", missing)
 	}
 }
+
+// TestExcuses: trouble of one node excuses what happened there, and presence only if it was the lease.
+func TestExcuses(t *testing.T) {
+	none, a := map[string]bool{}, map[string]bool{"a-1": true}
+	for _, tt := range []struct {
+		name                string
+		s                   suspicion
+		troubled, leaseless map[string]bool
+		want                bool
+	}{
+		{"a call on a node that works", suspicion{nodes: []string{"b-1"}}, a, a, false},
+		{"a call on a node in trouble", suspicion{nodes: []string{"a-1"}}, a, none, true},
+		{"a call, nobody knows where, and all work", suspicion{nodes: []string{""}}, none, none, false},
+		{"a call, nobody knows where, and one does not", suspicion{nodes: []string{""}}, a, none, true},
+		{"a user on a node with slow clients", suspicion{nodes: []string{"a-1"}, lease: true}, a, none, false},
+		{"a user on a node that lost its lease", suspicion{nodes: []string{"a-1"}, lease: true}, a, a, true},
+		{"a user on another one too", suspicion{nodes: []string{"a-1", "b-1"}, lease: true}, a, a, false},
+	} {
+		if got := tt.s.excused(tt.troubled, tt.leaseless); got != tt.want {
+			t.Errorf("%s: excused: %v", tt.name, got)
+		}
+	}
+}

@@ -85,16 +85,20 @@ func (v *watcher) changed(user string, online bool) {
 func (v *watcher) apply(c change) {
 	v.told = append(v.told, c)
 	if v.online[c.user] == c.online {
-		v.w.suspect("", "%s was told at %s that %s is online: %v, which it knew. Before: %s", v.name, seconds(c.at), c.user, c.online, v.history(c.user))
+		v.w.model.problem("%s was told at %s that %s is online: %v, which it knew. Before: %s", v.name, seconds(c.at), c.user, c.online, v.history(c.user))
 	}
 	if c.online {
 		v.online[c.user] = true
 		return
 	}
 	delete(v.online, c.user)
-	if by := v.w.certainlyThere(c.user, c.at); by != nil {
-		v.w.suspect("", "%s was told at %s that %s is offline, which is connected since %s by %v. Before: %s",
-			v.name, seconds(c.at), c.user, seconds(by.born), by, v.history(c.user))
+	if by := v.w.certainlyThere(c.user, c.at); len(by) > 0 {
+		s := suspicion{lease: true}
+		for _, c := range by {
+			s.nodes = append(s.nodes, c.at())
+		}
+		v.w.suspect(s, "%s was told at %s that %s is offline, which is connected since %s by %v. Before: %s",
+			v.name, seconds(c.at), c.user, seconds(by[0].born), by[0], v.history(c.user))
 	}
 }
 
@@ -109,18 +113,26 @@ func (v *watcher) history(user string) string {
 	return b.String()
 }
 
-// certainlyThere returns a connection of a user that was there for some time before a moment, and to which nothing was done.
-func (w *world) certainlyThere(user string, at moment) *conn {
+// certainlyThere returns the connections of a user that were there for some time before a moment, and to which nothing was done. Those of
+// a node that was paused beyond its lease are not there for the others.
+func (w *world) certainlyThere(user string, at moment) (certain []*conn) {
 	struck := w.struck.Load()
 	for _, c := range w.model.living() {
 		c.mu.Lock()
-		certain := c.user == user && c.born < at-staleness && c.doomed == "" && c.cuts == 0 && c.node != ""
+		there := c.user == user && c.born < at-staleness && c.doomed == "" && c.cuts == 0 && c.node != ""
 		c.mu.Unlock()
-		if certain && (struck == nil || !c.dependsOn(struck)) {
-			return c
+		if there && (struck == nil || !c.dependsOn(struck)) {
+			certain = append(certain, c)
 		}
 	}
-	return nil
+	return certain
+}
+
+// at is the process that has the connection.
+func (c *conn) at() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.node
 }
 
 // watch makes sure that the watcher watches.
@@ -182,7 +194,7 @@ func (w *world) checkPresence() {
 		select {
 		case <-again.C:
 		case <-ctx.Done():
-			w.suspect("", "presence does not agree with the truth after %s at rest: %v", presenceTimeout, err)
+			w.model.problem("presence does not agree with the truth after %s at rest: %v", presenceTimeout, err)
 			return
 		}
 	}

@@ -50,12 +50,16 @@ func (f *fleet) read() map[string]reading {
 	return all
 }
 
-// trouble says what a process has counted since; empty for nothing.
-func (r reading) trouble(since reading) string {
-	since = reading{r.process, r.gaps - since.gaps, r.failed - since.failed, r.slow - since.slow, r.leases - since.leases}
-	if since == (reading{process: r.process}) {
+// since is what a process has counted since an earlier reading.
+func (r reading) since(before reading) reading {
+	return reading{r.process, r.gaps - before.gaps, r.failed - before.failed, r.slow - before.slow, r.leases - before.leases}
+}
+
+// trouble says what a process has counted; empty for nothing.
+func (r reading) trouble() string {
+	if r == (reading{process: r.process}) {
 		return ""
 	}
 	return fmt.Sprintf("%s counted %v gaps, %v failed publish calls, %v slow clients and %v lost leases",
-		r.process, since.gaps, since.failed, since.slow, since.leases)
+		r.process, r.gaps, r.failed, r.slow, r.leases)
 }

@@ -34,6 +34,7 @@ func runStop(w *world) {
 	n := w.strike()
 	w.at(0.2)
 	w.model.note("%s asked to stop", n.process())
+	w.drains.Store(true)
 	n.stop()
 	w.model.note("%s has stopped", n.process())
 	w.at(0.6)

@@ -26,7 +26,7 @@ type lane struct {
 	slot    int  // whose server it publishes to
 	sharded bool // with SPUBLISH
 	timeout time.Duration
-	silence time.Duration // after which a connection that had nothing to do is tried with a PING
+	silence time.Duration // how often a connection that had nothing to do since half of that is tried with a PING
 	young   time.Duration // a connection that lived less than this does not count as a success
 	hook    func(commands int)
 
@@ -142,7 +142,7 @@ func (l *lane) serve(ctx context.Context, conn *laneConn) error {
 	batch := make([]*part, 0, maxBatch)
 	pipe := conn.client.Pipeline() // empty again after each batch
 	used := time.Now()
-	idle := time.NewTimer(l.silence)
+	idle := time.NewTimer(l.untilBeat())
 	defer idle.Stop()
 	for {
 		select {
@@ -158,16 +158,22 @@ func (l *lane) serve(ctx context.Context, conn *laneConn) error {
 			clear(batch) // the payloads are the callers' again
 			used = time.Now()
 		case <-idle.C:
-			if time.Since(used) >= l.silence {
+			if time.Since(used) >= l.silence/2 {
 				if err := l.ping(conn); err != nil {
 					return err
 				}
 				used = time.Now()
 			}
-			idle.Reset(l.silence - time.Since(used))
+			idle.Reset(l.untilBeat())
 		}
 	}
 }
+
+// beats is when the process began to count the time between PINGs.
+var beats = time.Now()
+
+// untilBeat is how long it is until a lane may be tried again. All lanes are at the same moment, so that a process at rest is woken once.
+func (l *lane) untilBeat() time.Duration { return l.silence - time.Since(beats)%l.silence }
 
 // ping tries whether a connection that had nothing to do still works, so that the lane is down before somebody sends, and not because of
 // it: what was sent into a black hole may have been sent. What is queued meanwhile waits for it, and fails as surely not sent.

@@ -56,8 +56,8 @@ type RedisOptions struct {
 	// those messages may have been sent. It bounds writing as well. Zero means DefaultReplyTimeout.
 	ReplyTimeout time.Duration
 	// Silence is how long the subscription link may be silent before it is pinged; after three more times of silence it
-	// is given up and opened again. A lane that sent nothing for so long is pinged as well, and given up when ReplyTimeout
-	// passes without an answer. Zero means DefaultSilence.
+	// is given up and opened again. A lane that had nothing to send is pinged as well, once in that time, and given up when
+	// ReplyTimeout passes without an answer. Zero means DefaultSilence.
 	Silence time.Duration
 	// RetryMin and RetryMax bound the pause between attempts to connect, which doubles each time and is varied at random
 	// by a half. The first attempt after a loss is made at once. Zero means DefaultRetryMin and DefaultRetryMax.

@@ -28,7 +28,7 @@ func TestDrainBesideHungOwner(t *testing.T) {
 		events(t, front, owner, func(last string) { ended <- last })
 		events(t, front, hung, func(string) {})
 	}
-	hung.signal(syscall.SIGSTOP)
+	hung.freeze()
 	front.signal(syscall.SIGTERM)
 	for range each {
 		select {

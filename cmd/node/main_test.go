@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/hubfleet/hubfleet/internal/freeze"
 )
 
 // binary is the command, built once.
@@ -120,6 +122,14 @@ func (p *process) get(url string) (int, string) {
 func (p *process) signal(s syscall.Signal) {
 	p.t.Helper()
 	if err := p.cmd.Process.Signal(s); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// freeze stops the process without ending it; syscall.SIGCONT lets it go on.
+func (p *process) freeze() {
+	p.t.Helper()
+	if err := freeze.Process(p.cmd.Process); err != nil {
 		p.t.Fatal(err)
 	}
 }

@@ -69,7 +69,7 @@ func TestMembersOfRooms(t *testing.T) {
 				look(i, membersWithin, true, ids...)
 			}
 
-			nodes[2].signal(syscall.SIGSTOP)
+			nodes[2].freeze()
 			look(0, membersWithin, false, ids[:2]...)
 			look(0, membersWithin*2/3, false, ids[:2]...) // it is known by now that it does not answer
 			nodes[2].signal(syscall.SIGCONT)

@@ -143,7 +143,8 @@ var rules = map[string]rule{
 		may: []string{"pkg/hub", "pkg/presence", "pkg/protocol", "internal/jsonfields", "pkg/transport", "internal/redisurl"},
 	},
 	"internal/clustertest":   {why: "it runs nodes as separate programs and asks them as clients do; the rest is tests"},
-	"internal/redistest":     {why: "it starts a Redis for tests of any package, so it must depend on none"},
+	"internal/freeze":        {why: "it stops any process, whatever that runs"},
+	"internal/redistest":     {why: "it starts a Redis for tests of any package, so it must depend on none of them", may: []string{"internal/freeze"}},
 	"internal/backplanetest": {why: "its suite is for every backplane, so it must depend on none"},
 	"internal/presencetest": {
 		why: "its suite is for every tracker, and speaks their language",

@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hubfleet/hubfleet/internal/freeze"
 	"github.com/hubfleet/hubfleet/internal/redistest"
 )
 
@@ -264,9 +265,9 @@ func (n *node) stop() {
 
 // pause stops the process without ending it; it keeps its connections and says nothing. resume lets it go on.
 func (n *node) pause() {
-	n.signal(syscall.SIGSTOP, false)
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	_ = freeze.Process(n.cmd.Process) // it may just have ended
 	n.up, n.paused = false, true
 }
 

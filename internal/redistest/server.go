@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/hubfleet/hubfleet/internal/freeze"
 )
 
 // External names the environment variable with the redis:// URL of a server for tests that neither stop it nor configure it,
@@ -272,19 +274,19 @@ func (s *Server) Restart() {
 }
 
 // Pause stops the process without ending it: its connections stay open, and nothing answers. Resume goes on.
-func (s *Server) Pause() { s.signal(syscall.SIGSTOP) }
+func (s *Server) Pause() { s.act(freeze.Process) }
 
 // Resume lets a paused server go on.
-func (s *Server) Resume() { s.signal(syscall.SIGCONT) }
+func (s *Server) Resume() { s.act(func(p *os.Process) error { return p.Signal(syscall.SIGCONT) }) }
 
-func (s *Server) signal(sig syscall.Signal) {
+func (s *Server) act(on func(*os.Process) error) {
 	s.t.Helper()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.cmd == nil {
 		s.t.Fatal("redistest: the server does not run")
 	}
-	if err := s.cmd.Process.Signal(sig); err != nil {
+	if err := on(s.cmd.Process); err != nil {
 		s.t.Fatal(err)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hubfleet/hubfleet/internal/freeze"
 	"github.com/hubfleet/hubfleet/internal/presencetest"
 	"github.com/hubfleet/hubfleet/internal/redistest"
 	"github.com/hubfleet/hubfleet/pkg/cluster"
@@ -135,7 +136,7 @@ func TestStoppedProcess(t *testing.T) {
 	p := process(t, server.URL(), "ann", "both")
 	w.Want("ann", "+")
 	settle(t, server)
-	if err := p.Process.Signal(syscall.SIGSTOP); err != nil {
+	if err := freeze.Process(p.Process); err != nil {
 		t.Fatal(err)
 	}
 	w.Want("ann", "+-")

@@ -28,12 +28,7 @@ type Call struct {
 	watcher *watcher      // what Notify has begun, and waits for the answer
 	over    bool          // it has been answered
 
-	// Of pipelined sends.
-	unconfirmed int           // how many the backplane has not answered for
-	lost        error         // why the first one failed that did
-	settled     chan struct{} // closed when none is unconfirmed; made when the answer waits for that
-	whole       bool          // the answer is decided: sends wait themselves
-	keeps       bool          // its place in the connection's window is kept for the answer
+	piped piped
 }
 
 // hold says whether w shall wait for the answer of c: not if it waits already, nor when the answer has been given.
@@ -52,11 +47,8 @@ func (c *Call) answered(err error) {
 	c.mu.Lock()
 	w := c.watcher
 	c.watcher, c.over = nil, true
-	if c.keeps {
-		c.keeps = false
-		<-c.conn.window
-	}
 	c.mu.Unlock()
+	c.leaveWindow()
 	if w != nil {
 		c.conn.host.server.watching.answered(c.conn, w, err)
 	}

@@ -3,6 +3,7 @@ package hub
 import (
 	"context"
 	"fmt"
+	"sync"
 )
 
 // maxUnconfirmed bounds the pipelined sends of one connection that the backplane has not answered for, and the calls whose answers
@@ -31,21 +32,33 @@ func (c *Call) Pipelined() CallClients {
 	return clients
 }
 
+// piped are the pipelined sends of a call. They have a lock of their own, which nobody holds while he waits: the backplane, whose
+// answers come one after the other, must never wait for a call that waits for its slot.
+type piped struct {
+	mu          sync.Mutex
+	unconfirmed int           // how many the backplane has not answered for
+	lost        error         // why the first one failed that did
+	settled     chan struct{} // closed when none is unconfirmed; made when the answer waits for that
+	whole       bool          // the answer is decided: sends wait themselves
+	keeps       bool          // its place in the connection's window is kept for the answer
+}
+
 // enqueue publishes a payload whose fate decides over the answer.
 func (c *Call) enqueue(ctx context.Context, payload []byte, channels []string) error {
 	if err := c.conn.takeWindow(ctx); err != nil {
 		return err
 	}
 	b := c.conn.host.server.backplane
-	c.mu.Lock()
-	if c.whole { // nothing waits for it any more
-		c.mu.Unlock()
+	p := &c.piped
+	p.mu.Lock()
+	if p.whole { // nothing waits for it any more
+		p.mu.Unlock()
 		<-c.conn.window
 		_, err := b.Publish(ctx, payload, channels...)
 		return publishError(ctx, err)
 	}
-	c.unconfirmed++
-	c.mu.Unlock()
+	p.unconfirmed++
+	p.mu.Unlock()
 	err := b.Enqueue(ctx, payload, c.confirmed, channels...)
 	if err != nil {
 		c.confirmed(nil) // the caller has the error
@@ -55,46 +68,59 @@ func (c *Call) enqueue(ctx context.Context, payload []byte, channels []string) e
 
 // confirmed notes that the backplane has answered for a send, or failed. It does not wait.
 func (c *Call) confirmed(err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if err != nil && c.lost == nil {
-		c.lost = fromBackplane(err)
+	p := &c.piped
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err != nil && p.lost == nil {
+		p.lost = fromBackplane(err)
 	}
-	c.unconfirmed--
-	if c.unconfirmed == 0 && c.settled != nil && !c.whole {
-		c.whole, c.keeps = true, true
-		close(c.settled)
+	p.unconfirmed--
+	if p.unconfirmed == 0 && p.settled != nil && !p.whole {
+		p.whole, p.keeps = true, true
+		close(p.settled)
 		return
 	}
 	<-c.conn.window
 }
 
+// leaveWindow gives up the place in the connection's window that was kept for the answer, if one was.
+func (c *Call) leaveWindow() {
+	p := &c.piped
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.keeps {
+		p.keeps = false
+		<-c.conn.window
+	}
+}
+
 // settle waits, when the method has returned, until nothing that it sent is unconfirmed, and says why something was lost. While it waits,
 // others have the call's slot. It gives up when running calls shall stop.
 func (c *Call) settle() error {
-	c.mu.Lock()
-	if c.unconfirmed == 0 {
-		defer c.mu.Unlock()
-		c.whole = true
-		return c.lost
+	p := &c.piped
+	p.mu.Lock()
+	if p.unconfirmed == 0 {
+		defer p.mu.Unlock()
+		p.whole = true
+		return p.lost
 	}
 	settled := make(chan struct{})
-	c.settled = settled
-	c.mu.Unlock()
+	p.settled = settled
+	p.mu.Unlock()
 	c.returned()
 	select {
 	case <-settled:
 	case <-c.ctx.Done():
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.whole {
-		c.whole = true
-		if c.lost == nil {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.whole {
+		p.whole = true
+		if p.lost == nil {
 			return fmt.Errorf("%w; %w: %w", ErrMaybeSent, ErrUnavailable, context.Cause(c.ctx))
 		}
 	}
-	return c.lost
+	return p.lost
 }
 
 // takeWindow waits for room for one more unconfirmed send.

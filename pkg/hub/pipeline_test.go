@@ -64,6 +64,19 @@ func (piper) Items(c *hub.Call) <-chan int {
 	return items
 }
 
+// Ask sends, and then waits for the client's result.
+func (piper) Ask(c *hub.Call) (answer string, err error) {
+	if err = c.Pipelined().All().Send(c, "M", "asking"); err != nil {
+		return "", err
+	}
+	return answer, c.Clients().Caller().Invoke(c, &answer, "Q")
+}
+
+// freed ends a call of Occupy when it is closed.
+var freed chan struct{}
+
+func (piper) Occupy(*hub.Call) { <-freed }
+
 // stayed are calls of Stay, which have been answered.
 var stayed = make(chan *hub.Call, 1)
 
@@ -271,6 +284,35 @@ func TestPipelinedDrain(t *testing.T) {
 		if err := <-drained; err != nil {
 			t.Error(err)
 		}
+		if err := s.Shutdown(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A call that waits for its slot, which another has taken while it waited for a client's result, does not make the backplane wait.
+func TestPipelinedSlotTaken(t *testing.T) {
+	watchdog := time.AfterFunc(patience, func() { panic("the backplane waits for a call") }) // which the bubble does not find out
+	defer watchdog.Stop()
+	synctest.Test(t, func(t *testing.T) {
+		freed = make(chan struct{})
+		b, s := pipes(t, hub.Options{Limits: hub.Limits{KeepAlive: -1}})
+		dialClient, stop := bubble(t, s)
+		defer stop()
+		c := dialClient()
+		id := c.post("Ask")
+		question := c.next()
+		if message := c.next(); question.InvocationID == "" { // what goes by the backplane may come first
+			question = message
+		}
+		occupied := c.post("Occupy")
+		c.send(fmt.Sprintf(`{"type":3,"invocationId":%q,"result":"yes"}`, question.InvocationID))
+		synctest.Wait() // it has the result, and waits for its slot
+		(<-b.answers)(nil)
+		close(freed)
+		c.wantAnswer(occupied, "result: null")
+		c.wantAnswer(id, `result: "yes"`)
+		go readAll(c)
 		if err := s.Shutdown(context.Background()); err != nil {
 			t.Error(err)
 		}

@@ -149,6 +149,74 @@ func TestBeginsAfterALoss(t *testing.T) {
 	})
 }
 
+// TestIdleOutsider: a program that is no node, and that nobody asks meanwhile, believes Redis again when the nodes have told it everything.
+func TestIdleOutsider(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	n := runningNode(t, server, presence.RedisOptions{})
+	n.Add(presence.Connection{ID: "1", User: "ann"})
+	if err := n.Settle(t.Context(), "1"); err != nil {
+		t.Fatal(err)
+	}
+	outsider := func() *presence.Redis {
+		r, err := presence.NewRedis(presence.RedisOptions{URL: server.URL(), Prefix: "x:", Interval: interval, LeaseLife: life})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(runPart(t, r.Run))
+		return r
+	}
+	// believes waits, without a question, until all is believed that is of another epoch than before.
+	believes := func(r *presence.Redis, before [16]string) [16]string {
+		t.Helper()
+		presencetest.Eventually(t, "believing", func() bool {
+			now := presence.Believed(r)
+			for k := range now {
+				if now[k] == "" || now[k] == before[k] {
+					return false
+				}
+			}
+			return true
+		})
+		return presence.Believed(r)
+	}
+	online := func(r *presence.Redis) {
+		t.Helper()
+		if got, err := r.Online(t.Context(), "ann"); err != nil || !got[0] {
+			t.Errorf("Online: %v, %v", got, err)
+		}
+	}
+	was := outsider()
+	before := believes(was, [16]string{})
+	first, _, _ := n.cluster.Lease()
+	server.Do(t, "FLUSHALL")
+	if got, err := was.Online(t.Context(), "ann"); !errors.Is(err, presence.ErrUnavailable) {
+		t.Errorf("Online, of a Redis that has lost all: %v, %v", got, err)
+	}
+	presencetest.Eventually(t, "the node is back", func() bool {
+		now, _, ok := n.cluster.Lease()
+		return ok && now != first && len(server.Do(t, "KEYS", "x:*:inc").([]any)) == 16
+	})
+	begins := outsider()
+	believes(was, before)
+	online(was)
+	believes(begins, before)
+	online(begins)
+
+	// Without any node there is nothing to be told. It looks on for one, but not as often as while nodes are coming back.
+	n.kill()
+	server.Do(t, "FLUSHALL")
+	if got, err := was.Online(t.Context(), "ann"); !errors.Is(err, presence.ErrUnavailable) {
+		t.Errorf("Online, of a Redis that has lost all: %v, %v", got, err)
+	}
+	presencetest.Eventually(t, "doubting", func() bool { return presence.Believed(was) == [16]string{} })
+	presencetest.Eventually(t, "looking less often", func() bool { return presence.Pause(was) >= interval/2 })
+	back := runningNode(t, server, presence.RedisOptions{})
+	back.Add(presence.Connection{ID: "2", User: "ann"})
+	believes(was, [16]string{})
+	online(was)
+}
+
 // TestFailoverLosesWrites: the replica that becomes the primary has not got the last writes. Nobody goes offline who is connected, and
 // everybody is known again.
 func TestFailoverLosesWrites(t *testing.T) {

@@ -170,13 +170,13 @@ func (k *keeper) soon(next time.Time) time.Time {
 
 func (r *Redis) confirm() time.Duration { return min(confirm, r.life/5) }
 
-// pause is how long until the next look: shorter while something is being rebuilt.
+// pause is how long until the next look: shorter while something is being rebuilt, and while nodes may be about to begin that.
 func (r *Redis) pause() time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	d := r.pace
 	for k := range r.trusts {
-		if t := &r.trusts[k]; t.known && !t.ok {
+		if t := &r.trusts[k]; t.known && !t.ok && (t.epoch != "" || time.Since(t.since) < 2*r.life) {
 			d = r.pace / 5
 		}
 	}
@@ -235,7 +235,7 @@ func (r *Redis) reaped(partition int, t ticked) {
 
 // tickAll looks at all partitions, and plans the sweep of incarnations that hold no lease any more.
 func (k *keeper) tickAll(ctx context.Context, asked bool) error {
-	if k.lease == nil && !asked && !k.tail.wanted() && k.State().Err == nil && k.knowsAll() {
+	if k.lease == nil && !asked && !k.tail.wanted() && k.State().Err == nil && k.believesAll() {
 		return nil // nobody wants to know, and that Redis goes or loses its memory will show
 	}
 	if err := k.agree(ctx); err != nil {
@@ -256,12 +256,13 @@ func (k *keeper) tickAll(ctx context.Context, asked bool) error {
 	return err
 }
 
-// knowsAll says whether every partition was looked at when nodes had been there. Before, a loss would not show.
-func (r *Redis) knowsAll() bool {
+// believesAll says whether every partition was looked at when nodes had been there, before which a loss would not show, and is believed:
+// only a look finds out that it can be again.
+func (r *Redis) believesAll() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for k := range r.trusts {
-		if !r.trusts[k].known {
+		if t := &r.trusts[k]; !t.known || !t.ok {
 			return false
 		}
 	}

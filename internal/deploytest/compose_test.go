@@ -2,6 +2,7 @@ package deploytest
 
 import (
 	"context"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -35,14 +36,41 @@ func nodes(t *testing.T) map[string]types.ServiceConfig {
 	t.Helper()
 	found := make(map[string]types.ServiceConfig)
 	for name, s := range compose(t).Services {
-		if s.Build != nil {
+		if strings.HasPrefix(s.Image, "hubfleet-node:") {
 			found[name] = s
 		}
 	}
 	if len(found) != 3 {
-		t.Fatalf("%d services are built here, want three nodes", len(found))
+		t.Fatalf("%d services run the node's image, want three", len(found))
 	}
 	return found
+}
+
+// TestComposeBuildsOnce: one service builds the image, since builds of one tag side by side fail on some engines; the others take what it
+// has built, and never ask a registry.
+func TestComposeBuildsOnce(t *testing.T) {
+	built := make(map[string]string)
+	all := nodes(t)
+	for name, s := range all {
+		if s.Build != nil {
+			built[name] = s.Image
+		}
+	}
+	if len(built) != 1 {
+		t.Fatalf("%d services build the image: %v", len(built), built)
+	}
+	for name, s := range all {
+		switch {
+		case s.Build != nil:
+			if version := s.Build.Args["VERSION"]; version == nil || *version == "" {
+				t.Errorf("%s builds an image without a version", name)
+			}
+		case !slices.Contains(slices.Collect(maps.Values(built)), s.Image):
+			t.Errorf("%s runs %s, which nobody builds; %v", name, s.Image, built)
+		case s.PullPolicy != types.PullPolicyNever:
+			t.Errorf("%s: pull_policy is %q, want never", name, s.PullPolicy)
+		}
+	}
 }
 
 // variables are those of a service.

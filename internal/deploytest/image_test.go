@@ -89,6 +89,31 @@ func TestDockerfile(t *testing.T) {
 	}
 }
 
+var buildArgument = regexp.MustCompile(`--build-arg (\w+)=`)
+
+// TestBuildArguments: the image takes what docs/operations.md gives it, and what it calls itself is among that.
+func TestBuildArguments(t *testing.T) {
+	known := make(map[string]bool)
+	for _, in := range instructions(t) {
+		if in[0] == "ARG" {
+			for argument := range strings.FieldsSeq(in[1]) {
+				name, _, _ := strings.Cut(argument, "=")
+				known[name] = true
+			}
+		}
+	}
+	given := make(map[string]bool)
+	for _, m := range buildArgument.FindAllStringSubmatch(read(t, "docs/operations.md"), -1) {
+		given[m[1]] = true
+		if !known[m[1]] {
+			t.Errorf("docs/operations.md gives the image %s, which the Dockerfile does not take", m[1])
+		}
+	}
+	if !given["VERSION"] || !given["REVISION"] {
+		t.Errorf("docs/operations.md gives the image %v, and so no version", given)
+	}
+}
+
 // TestGoVersion: the image that the node is built in has the Go that go.mod asks for.
 func TestGoVersion(t *testing.T) {
 	want := regexp.MustCompile(`(?m)^go (\d+\.\d+)`).FindStringSubmatch(read(t, "go.mod"))

@@ -23,6 +23,7 @@ type webSocket struct {
 	closeTimeout time.Duration
 	message      io.Reader // the one that is being read; belongs to the reading goroutine
 	binary       atomic.Bool
+	toEnd        sync.Mutex  // held to set ending, and by the reader to look at what Close reads from then on
 	ending       atomic.Bool // Close or Abort was called
 }
 
@@ -46,8 +47,24 @@ func (c *webSocket) Next() (io.Reader, error) {
 	return (*messageReader)(c), nil
 }
 
-// Rest waits in the network, with little above it on the stack.
-func (c *webSocket) Rest() { c.socket.await() }
+// Rest waits in the network, with little above it on the stack, unless the library's reader has read ahead: a short frame fits into
+// its buffer, and nothing may come behind it.
+func (c *webSocket) Rest() {
+	if c.buffered() == 0 {
+		c.socket.await()
+	}
+}
+
+// buffered is how many bytes the library's reader has and was not asked for; 0 once the connection is ending, as Close reads them
+// itself.
+func (c *webSocket) buffered() int {
+	c.toEnd.Lock()
+	defer c.toEnd.Unlock()
+	if c.ending.Load() {
+		return 0
+	}
+	return c.socket.reader.Buffered()
+}
 
 // messageReader is the reader that Next returns: the webSocket itself, so that it costs no allocation.
 type messageReader webSocket
@@ -170,7 +187,7 @@ func (c *webSocket) pong(_ context.Context, payload []byte) bool {
 // Close does the closing handshake. It may be called while another goroutine is in Next, which then finds the client's
 // close frame; if none is, Close reads. It takes 5 s or the close timeout at most, whichever is more.
 func (c *webSocket) Close(err error) {
-	if c.ending.Swap(true) {
+	if c.end() {
 		return
 	}
 	status := websocket.StatusNormalClosure
@@ -185,10 +202,17 @@ func (c *webSocket) Close(err error) {
 
 // Abort closes the network connection. A Close under way ends at once.
 func (c *webSocket) Abort() {
-	ending := c.ending.Swap(true)
+	ending := c.end()
 	c.socket.cut()
 	_ = c.socket.Close() // waits for writes under way
 	if !ending {
 		_ = c.ws.CloseNow() // nobody else does
 	}
+}
+
+// end says whether the connection was ending already.
+func (c *webSocket) end() bool {
+	c.toEnd.Lock()
+	defer c.toEnd.Unlock()
+	return c.ending.Swap(true)
 }

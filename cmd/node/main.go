@@ -62,13 +62,18 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 	return exitOK
 }
 
-// serve runs the node until a signal comes.
+// serve makes the node, and runs it until a signal comes.
 func serve(c *config, log *slog.Logger) error {
 	log.Info("starting", "version", version(), "settings", c.table)
 	n, err := newNode(c, log)
 	if err != nil {
 		return err
 	}
+	return runNode(c, log, n)
+}
+
+// runNode runs a node until a signal comes.
+func runNode(c *config, log *slog.Logger, n *node.Node) error {
 	if err := n.Listen(); err != nil {
 		return err
 	}

@@ -24,6 +24,9 @@ import (
 var binary string
 
 func TestMain(m *testing.M) {
+	if os.Getenv(childEnv) != "" {
+		os.Exit(child())
+	}
 	os.Exit(func() int {
 		dir, err := os.MkdirTemp("", "hubfleet-node")
 		if err != nil {

@@ -193,3 +193,31 @@ func TestDrainIsBounded(t *testing.T) {
 		stop()
 	})
 }
+
+// TestFarewellIsBounded: when its time is up, a server takes no longer than Options.Farewell to cut off a client that does not read and a
+// method that does not return.
+func TestFarewellIsBounded(t *testing.T) {
+	for _, test := range []struct{ farewell, want time.Duration }{{40 * time.Millisecond, 40 * time.Millisecond}, {0, hub.DefaultFarewell}} {
+		synctest.Test(t, func(t *testing.T) {
+			h := &chat{block: make(chan struct{}), entered: make(chan string, 1)}
+			s := newServer(t, h, hub.Options{Farewell: test.farewell})
+			dialClient, stop := bubble(t, s)
+			busy, deaf := dialClient(), dialClient()
+			go readAll(busy)
+			busy.post("Block", "a")
+			<-h.entered
+			ctx, cancel := context.WithCancel(context.Background())
+			cancel()
+			began := time.Now()
+			if err := s.Shutdown(ctx); !errors.Is(err, context.Canceled) {
+				t.Errorf("Shutdown: %v; want that its time was up", err)
+			}
+			if took := time.Since(began); took > test.want {
+				t.Errorf("with %v it took %v", test.farewell, took)
+			}
+			close(h.block)
+			_ = deaf.ws.CloseNow()
+			stop()
+		})
+	}
+}

@@ -30,6 +30,9 @@ const (
 	DefaultCloseTimeout      = transport.DefaultCloseTimeout
 )
 
+// DefaultFarewell is the default of Options.Farewell.
+const DefaultFarewell = 500 * time.Millisecond
+
 // Options configure a Server. The zero value is a server on its own that lets everyone in.
 type Options struct {
 	Limits
@@ -85,6 +88,9 @@ type Options struct {
 	// Ready says why no new client can be taken on yet, for instance because the backplane was never reached: negotiate then answers
 	// 503, and clients try again. Nil means always ready.
 	Ready func() error
+
+	// Farewell bounds how long Shutdown goes on once its context has ended, to cut off what is left. Zero means DefaultFarewell.
+	Farewell time.Duration
 
 	// NodeName names this process in logs and on the backplane. Empty means the host's name.
 	NodeName string

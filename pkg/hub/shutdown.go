@@ -9,12 +9,8 @@ import (
 	"time"
 )
 
-const (
-	// lastWait is how long Shutdown, when its time is up, gives goodbyes and calls to end, once each.
-	lastWait = 250 * time.Millisecond
-	// sayTimeout bounds the goodbye to one client when the server stops; the send timeout may do so sooner.
-	sayTimeout = 5 * time.Second
-)
+// sayTimeout bounds the goodbye to one client when the server stops; the send timeout may do so sooner.
+const sayTimeout = 5 * time.Second
 
 // Drain sends the clients away, spread over the window in random order, so that they do not all come back at the same moment
 // somewhere else: each is told to reconnect when what it has called has ended, or after 5 s. It goes on taking new ones, and sends them
@@ -24,7 +20,7 @@ func (s *Server) Drain(ctx context.Context, window time.Duration) error {
 }
 
 // Shutdown ends the server: it takes no new connections, sends away those it has, all at once, in such a way that clients reconnect, and
-// waits for them and for running calls. When ctx ends first, what is left is cut off within half a second, and the error wraps that of
+// waits for them and for running calls. When ctx ends first, what is left is cut off within Options.Farewell, and the error wraps that of
 // ctx; a call that does not heed the end of its context is left behind. The backplane must stay until Shutdown has returned.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
@@ -99,8 +95,13 @@ func (s *Server) sendAway(c *Connection) {
 	}
 }
 
-// cutOff ends what is left: with a goodbye to those who read it, and without one to the others.
+// cutOff ends what is left: with a goodbye to those who read it, and without one to the others. Goodbyes have half of the farewell, and calls
+// the other.
 func (s *Server) cutOff(gone <-chan struct{}, cause error) error {
+	half := s.options.Farewell / 2
+	if half <= 0 {
+		half = DefaultFarewell / 2
+	}
 	conns := s.beat.connections(nil)
 	for _, c := range conns {
 		if c.opened.Load() == 0 {
@@ -112,13 +113,13 @@ func (s *Server) cutOff(gone <-chan struct{}, cause error) error {
 	s.stopHard()
 	select {
 	case <-gone:
-	case <-time.After(lastWait):
+	case <-time.After(half):
 		for _, c := range conns {
 			c.link().Abort()
 		}
 		select {
 		case <-gone:
-		case <-time.After(lastWait):
+		case <-time.After(half):
 		}
 	}
 	return fmt.Errorf("hub: %d connections were cut off: %w", len(conns), cause)

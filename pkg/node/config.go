@@ -84,7 +84,8 @@ type Config struct {
 	// not at all.
 	PresenceGrace time.Duration
 
-	// DrainTimeout bounds the whole time that Run takes to stop. Zero means DefaultDrainTimeout.
+	// DrainTimeout bounds the whole time that Run takes to stop. Zero means DefaultDrainTimeout. A quarter of it, at most 2 s, is for what comes
+	// after the clients; below a second that is not much on a busy machine, and what cannot be said to Redis in it ends with its lease.
 	DrainTimeout time.Duration
 	// DrainDelay is the first part of that, in which the node is not ready and serves on, so that balancers learn of it before clients
 	// do; at most half of DrainTimeout, and nothing when no other node lives. Zero means DefaultDrainDelay; negative, none.

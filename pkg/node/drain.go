@@ -13,9 +13,10 @@ const (
 	leastPart = 4
 	// maxPart bounds each of these two.
 	maxPart = 5 * time.Second
-	// maxKept bounds what is kept back for the end: for hubs that have to cut off what is left, then a quarter of it for presence and
-	// the last requests, side by side, then an eighth for the lease. The rest is to spare.
-	maxKept = 2 * time.Second
+	// maxKept bounds what is kept back for the end. Shares of it, one in so many, are for hubs that have to cut off what is left, then
+	// for presence and the last requests, side by side, then for the lease. The rest is to spare.
+	maxKept                             = 2 * time.Second
+	cutOffPart, presencePart, leasePart = 4, 4, 8
 	// progressInterval is how often the log says how far a drain has got.
 	progressInterval = time.Second
 )

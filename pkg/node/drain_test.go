@@ -29,6 +29,7 @@ func TestPlan(t *testing.T) {
 		{30 * s, 5 * s, false, plan{hubs: 28 * s}},
 		{120 * s, 10 * s, true, plan{delay: 10 * s, window: 98 * s, hubs: 118 * s}},
 		{10 * s, 5 * s, true, plan{delay: 5 * s, window: 1500 * time.Millisecond, hubs: 8 * s}},
+		{s, 5 * s, true, plan{delay: s / 2, window: s / 8, hubs: s * 3 / 4}},
 		{4 * s, 5 * s, true, plan{delay: 2 * s, window: s / 2, hubs: 3 * s}},
 	} {
 		got := newPlan(test.timeout, test.delay, test.others)

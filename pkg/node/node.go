@@ -69,6 +69,7 @@ func New(c Config) (*Node, error) {
 		Hooks:          n.metrics.Hub,
 		Ready:          n.accepting,
 		MintFor:        n.mintFor,
+		Farewell:       keptBack(n.config.DrainTimeout) / cutOffPart,
 	}
 	if err := errors.Join(n.joinCluster(&options, nodeID), n.setAuthenticate(&options)); err != nil {
 		return nil, err
@@ -114,7 +115,7 @@ func (n *Node) joinCluster(o *hub.Options, nodeID string) error {
 		Logger: c.Logger,
 		Hooks:  n.metrics.Cluster(),
 
-		Farewell:    keptBack(c.DrainTimeout) / 8,
+		Farewell:    keptBack(c.DrainTimeout) / leasePart,
 		Connections: func() int { return n.hubs.Connections() },
 	})
 	if err != nil {

@@ -20,7 +20,7 @@ func (n *Node) joinPresence(o *hub.Options) (err error) {
 			Logger: c.Logger,
 			Hooks:  n.metrics.Presence(),
 
-			Farewell: keptBack(c.DrainTimeout) / 4,
+			Farewell: keptBack(c.DrainTimeout) / presencePart,
 		})
 		o.Presence = hubpresence.New(n.presence)
 		return err

@@ -66,9 +66,9 @@ func (n *Node) Run(ctx context.Context) error {
 	n.drain(servers.clients)
 	stopBackground()
 	// What still asks a Redis that does not answer must not hold up the end: it fails when the cluster's part ends.
-	late := time.AfterFunc(keptBack(n.config.DrainTimeout)/4, leaveCluster)
+	late := time.AfterFunc(keptBack(n.config.DrainTimeout)/presencePart, leaveCluster)
 	defer late.Stop()
-	servers.end(keptBack(n.config.DrainTimeout) / 4)
+	servers.end(keptBack(n.config.DrainTimeout) / presencePart)
 	if n.alone != nil {
 		n.alone.Close()
 	}

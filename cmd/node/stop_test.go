@@ -56,7 +56,7 @@ func TestStopIsShort(t *testing.T) {
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(t.Context(), self, "--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0", "--peer-listen=127.0.0.1:0", "--log-format=text",
-		"--redis="+server.URL(), "--demo=true", "--drain-timeout=1s")
+		"--redis="+server.URL(), "--demo=true", "--drain-timeout=2s")
 	cmd.Env = []string{childEnv + "=1"}
 	p := launchCommand(t, cmd)
 	poll(t, "ready", func() bool { status, _ := p.get(p.admin + "/readyz"); return status == 200 })

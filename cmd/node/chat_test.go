@@ -21,7 +21,13 @@ type chatter struct {
 
 func dial(t *testing.T, p *process, query string) *chatter {
 	t.Helper()
-	conn, _, err := websocket.Dial(t.Context(), "http://"+p.client+hubPath+query, nil)
+	return dialPath(t, p, hubPath+query)
+}
+
+// dialPath does so with any hub.
+func dialPath(t *testing.T, p *process, path string) *chatter {
+	t.Helper()
+	conn, _, err := websocket.Dial(t.Context(), "http://"+p.client+path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,8 +6,6 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/coder/websocket"
-
 	"github.com/hubfleet/hubfleet/internal/redistest"
 	"github.com/hubfleet/hubfleet/pkg/hub"
 )
@@ -61,16 +59,8 @@ func TestStopIsShort(t *testing.T) {
 	p := launchCommand(t, cmd)
 	poll(t, "ready", func() bool { status, _ := p.get(p.admin + "/readyz"); return status == 200 })
 
-	hangs, _, err := websocket.Dial(t.Context(), "http://"+p.client+"/stubborn", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer hangs.CloseNow()
-	for _, frame := range []string{`{"protocol":"json","version":1}`, `{"type":1,"invocationId":"1","target":"Hang","arguments":[]}`} {
-		if err := hangs.Write(t.Context(), websocket.MessageText, []byte(frame+"\x1e")); err != nil {
-			t.Fatal(err)
-		}
-	}
+	hangs := dialPath(t, p, "/stubborn")
+	hangs.send(`{"type":1,"invocationId":"1","target":"Hang","arguments":[]}`)
 	p.log.wait(t, "msg=hanging")
 
 	// Nobody reads on from here. The numbers are more than what fits into the buffers of its socket.

@@ -265,9 +265,12 @@ func (n *node) stop() {
 
 // pause stops the process without ending it; it keeps its connections and says nothing. resume lets it go on.
 func (n *node) pause() {
+	running := n.runs()
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	_ = freeze.Process(n.cmd.Process) // it may just have ended
+	if running {
+		_ = freeze.Process(n.cmd.Process) // it may just have ended
+	}
 	n.up, n.paused = false, true
 }
 

@@ -2,12 +2,16 @@ package hub_test
 
 import (
 	"bufio"
+	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"strings"
+	"testing"
+	"time"
 )
 
 // wire is one network connection of a speaker: for a request, and for what it may become.
@@ -176,4 +180,30 @@ func clientFrame(opcode byte, data []byte) []byte {
 		b = binary.BigEndian.AppendUint64(append(b, 0x80|127), uint64(n))
 	}
 	return append(append(b, 0, 0, 0, 0), data...)
+}
+
+// wired opens a WebSocket of which the test writes every byte, and does the handshake of a hub protocol.
+func wired(t testing.TB, base, protocol string) (net.Conn, *bufio.Reader) {
+	t.Helper()
+	addr, path, _ := strings.Cut(strings.TrimPrefix(base, "http://"), "/")
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	conn.SetDeadline(time.Now().Add(patience))
+	fmt.Fprintf(conn, "GET /%s HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"+
+		"Sec-WebSocket-Key: %s\r\n\r\n", path, base64.StdEncoding.EncodeToString(make([]byte, 16)))
+	r := bufio.NewReader(conn)
+	resp, err := http.ReadResponse(r, nil)
+	if err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatal(resp, err)
+	}
+	if _, err := conn.Write(clientFrame(1, fmt.Appendf(nil, "{\"protocol\":%q,\"version\":1}\x1e", protocol))); err != nil {
+		t.Fatal(err)
+	}
+	if _, data, err := serverFrame(r); err != nil || string(data) != "{}\x1e" {
+		t.Fatalf("handshake answered with %q: %v", data, err)
+	}
+	return conn, r
 }

@@ -1,11 +1,8 @@
 package hub_test
 
 import (
-	"bufio"
 	"context"
-	"encoding/base64"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"slices"
@@ -220,26 +217,10 @@ func TestConnectThenSend(t *testing.T) {
 // drain is a client that costs nothing: it only counts the bytes that arrive.
 func drain(tb testing.TB, base string, arrived func(n int)) {
 	tb.Helper()
-	addr := strings.TrimPrefix(strings.TrimSuffix(base, "/chat"), "http://")
-	conn, err := net.Dial("tcp", addr)
-	if err != nil {
-		tb.Fatal(err)
-	}
+	conn, r := wired(tb, base, "json")
+	conn.SetDeadline(time.Time{})
 	var done sync.WaitGroup
 	tb.Cleanup(func() { conn.Close(); done.Wait() })
-	key := base64.StdEncoding.EncodeToString(make([]byte, 16))
-	fmt.Fprintf(conn, "GET /chat HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n\r\n", key)
-	r := bufio.NewReader(conn)
-	resp, err := http.ReadResponse(r, nil)
-	if err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
-		tb.Fatal(resp, err)
-	}
-	const hello = "{\"protocol\":\"json\",\"version\":1}\x1e"
-	conn.Write(append([]byte{0x81, 0x80 | byte(len(hello)), 0, 0, 0, 0}, hello...))
-	var answer [5]byte
-	if _, err := io.ReadFull(r, answer[:]); err != nil || string(answer[2:]) != "{}\x1e" {
-		tb.Fatalf("handshake answered with %q: %v", answer, err)
-	}
 	done.Go(func() {
 		buf := make([]byte, 4096)
 		for {

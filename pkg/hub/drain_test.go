@@ -153,18 +153,29 @@ func TestDrainGoesOn(t *testing.T) {
 	})
 }
 
+// holdUps serves, in a bubble, a client whose method does not return until release, and one that does not read.
+func holdUps(t *testing.T, o hub.Options) (s *hub.Server, release func()) {
+	t.Helper()
+	h := &chat{block: make(chan struct{}), entered: make(chan string, 1)}
+	s = newServer(t, h, o)
+	dialClient, stop := bubble(t, s)
+	busy, deaf := dialClient(), dialClient()
+	go readAll(busy)
+	busy.post("Block", "a")
+	<-h.entered
+	return s, func() {
+		close(h.block)
+		_ = deaf.ws.CloseNow()
+		stop()
+	}
+}
+
 // TestDrainIsBounded: a client that does not read, and a method that does not return, hold nobody up for longer than they may, and the
 // end of the context ends it.
 func TestDrainIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &departures{}
-		h := &chat{block: make(chan struct{}), entered: make(chan string, 1)}
-		s := newServer(t, h, hub.Options{Hooks: d.hooks})
-		dialClient, stop := bubble(t, s)
-		busy, deaf := dialClient(), dialClient()
-		go readAll(busy)
-		busy.post("Block", "a")
-		<-h.entered
+		s, release := holdUps(t, hub.Options{Hooks: d.hooks})
 		time.Sleep(3 * time.Second)
 		d.began = time.Now()
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
@@ -188,9 +199,7 @@ func TestDrainIsBounded(t *testing.T) {
 		if took := time.Since(d.began); took > 21*time.Second {
 			t.Errorf("the end came after %v", took)
 		}
-		close(h.block)
-		_ = deaf.ws.CloseNow()
-		stop()
+		release()
 	})
 }
 
@@ -199,13 +208,7 @@ func TestDrainIsBounded(t *testing.T) {
 func TestFarewellIsBounded(t *testing.T) {
 	for _, test := range []struct{ farewell, want time.Duration }{{40 * time.Millisecond, 40 * time.Millisecond}, {0, hub.DefaultFarewell}} {
 		synctest.Test(t, func(t *testing.T) {
-			h := &chat{block: make(chan struct{}), entered: make(chan string, 1)}
-			s := newServer(t, h, hub.Options{Farewell: test.farewell})
-			dialClient, stop := bubble(t, s)
-			busy, deaf := dialClient(), dialClient()
-			go readAll(busy)
-			busy.post("Block", "a")
-			<-h.entered
+			s, release := holdUps(t, hub.Options{Farewell: test.farewell})
 			ctx, cancel := context.WithCancel(context.Background())
 			cancel()
 			began := time.Now()
@@ -215,9 +218,7 @@ func TestFarewellIsBounded(t *testing.T) {
 			if took := time.Since(began); took > test.want {
 				t.Errorf("with %v it took %v", test.farewell, took)
 			}
-			close(h.block)
-			_ = deaf.ws.CloseNow()
-			stop()
+			release()
 		})
 	}
 }

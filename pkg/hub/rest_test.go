@@ -1,12 +1,7 @@
 package hub_test
 
 import (
-	"bufio"
-	"encoding/base64"
-	"fmt"
 	"io"
-	"net"
-	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -63,30 +58,4 @@ func TestWhatFollowsAPing(t *testing.T) {
 			})
 		}
 	}
-}
-
-// wired opens a WebSocket of which the test writes every byte, and does the handshake of a hub protocol.
-func wired(t testing.TB, base, protocol string) (net.Conn, *bufio.Reader) {
-	t.Helper()
-	addr, path, _ := strings.Cut(strings.TrimPrefix(base, "http://"), "/")
-	conn, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	conn.SetDeadline(time.Now().Add(patience))
-	fmt.Fprintf(conn, "GET /%s HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"+
-		"Sec-WebSocket-Key: %s\r\n\r\n", path, base64.StdEncoding.EncodeToString(make([]byte, 16)))
-	r := bufio.NewReader(conn)
-	resp, err := http.ReadResponse(r, nil)
-	if err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
-		t.Fatal(resp, err)
-	}
-	if _, err := conn.Write(clientFrame(1, fmt.Appendf(nil, "{\"protocol\":%q,\"version\":1}\x1e", protocol))); err != nil {
-		t.Fatal(err)
-	}
-	if _, data, err := serverFrame(r); err != nil || string(data) != "{}\x1e" {
-		t.Fatalf("handshake answered with %q: %v", data, err)
-	}
-	return conn, r
 }

@@ -77,6 +77,9 @@ func NewServer(o Options) *Server {
 	if s.options.Presence == nil {
 		s.options.Presence = absent{}
 	}
+	if s.options.Farewell <= 0 {
+		s.options.Farewell = DefaultFarewell
+	}
 	if s.options.NodeName == "" {
 		s.options.NodeName, _ = os.Hostname()
 	}

@@ -99,9 +99,6 @@ func (s *Server) sendAway(c *Connection) {
 // the other.
 func (s *Server) cutOff(gone <-chan struct{}, cause error) error {
 	half := s.options.Farewell / 2
-	if half <= 0 {
-		half = DefaultFarewell / 2
-	}
 	conns := s.beat.connections(nil)
 	for _, c := range conns {
 		if c.opened.Load() == 0 {

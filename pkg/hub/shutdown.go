@@ -111,7 +111,7 @@ func (s *Server) cutOff(gone <-chan struct{}, cause error) error {
 	select {
 	case <-gone:
 	case <-time.After(half):
-		for _, c := range conns {
+		for _, c := range s.beat.connections(nil) { // and those that had just been let in
 			c.link().Abort()
 		}
 		select {
